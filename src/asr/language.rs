@@ -1,0 +1,1 @@
+//! The language of a recording from several windows. Pure.

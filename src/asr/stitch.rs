@@ -1,0 +1,1 @@
+//! Segments of overlapping chunks to one ordered list. Pure.

@@ -1,0 +1,1 @@
+//! Tokens to words by the rules of Whisper's tokenizer. Pure.

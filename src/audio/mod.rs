@@ -1,0 +1,91 @@
+//! From any recording to the 16 kHz mono spool that every later stage reads.
+//!
+//! `decode` turns a file into blocks at its own rate, `resample` turns blocks into 16 kHz mono, `spool`
+//! keeps the result on disk. Nothing here holds the whole recording in memory, and nothing here knows
+//! about models or requests.
+
+pub mod decode;
+pub mod resample;
+pub mod spool;
+
+use std::path::PathBuf;
+
+use crate::error::ErrorKind;
+
+pub use decode::{Decoded, decode_to_spool};
+pub use spool::{PcmSpool, SpoolWriter};
+
+/// A file to be decoded. The content decides what it is; the name is only used in messages.
+#[derive(Clone, Debug)]
+pub struct AudioSource {
+    /// Where the bytes lie.
+    pub path: PathBuf,
+    /// What the client called it; never used as a path.
+    pub name: Option<String>,
+}
+
+/// How recordings are taken in.
+#[derive(Clone, Debug)]
+pub struct AudioOptions {
+    /// Folder of temporary files.
+    pub temp_dir: PathBuf,
+    /// Longest recording accepted, in seconds of audio; checked while decoding.
+    pub max_duration_s: u64,
+    /// The `ffmpeg` program for what the built-in decoders cannot open; `None` never calls one.
+    pub ffmpeg: Option<PathBuf>,
+}
+
+/// A few seconds of sound as it was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AudioBlock {
+    /// Samples per second, as declared by the source.
+    pub sample_rate: u32,
+    /// Planar samples in [-1, 1], shape (channels, frames); all channels equally long.
+    pub channels: Vec<Vec<f32>>,
+}
+
+/// Why a recording could not be taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum AudioError {
+    /// The file is empty.
+    #[error("the file is empty")]
+    Empty,
+    /// Not audio, or damaged beyond use.
+    #[error("the file could not be decoded: {0}")]
+    Undecodable(String),
+    /// A known kind of audio without a decoder on this machine; the message names the remedy.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Under 0.1 s of sound.
+    #[error("the recording is {milliseconds} ms long, the shortest that can be transcribed is 100 ms")]
+    TooShort {
+        /// Length found.
+        milliseconds: u64,
+    },
+    /// Longer than the limit.
+    #[error("the recording is longer than the limit of {limit_s} seconds (DIARIST_MAX_DURATION_S)")]
+    TooLong {
+        /// The limit in force.
+        limit_s: u64,
+    },
+    /// The request was taken back.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// The temporary folder does not take the data.
+    #[error("temporary storage failed: {0}")]
+    Storage(#[from] std::io::Error),
+}
+
+impl AudioError {
+    /// What kind of ending this is for the request.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Empty | Self::Undecodable(_) => ErrorKind::UndecodableAudio,
+            Self::Unsupported(_) => ErrorKind::UnsupportedAudio,
+            Self::TooShort { .. } => ErrorKind::AudioTooShort,
+            Self::TooLong { .. } => ErrorKind::AudioTooLong,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Storage(_) => ErrorKind::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Any rate and any number of channels to 16 kHz mono.

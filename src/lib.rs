@@ -1,0 +1,22 @@
+//! Recordings to text with speakers, behind OpenAI's speech-to-text API.
+//!
+//! A request is a form with a file. The file is decoded to 16 kHz mono on disk (`audio`), voice activity
+//! cuts it into chunks (`vad`), a pool of Whisper workers turns chunks into segments (`asr`), and the
+//! ordered segments become a `transcript`, which `output` renders as JSON, text, SRT or VTT. `pipeline`
+//! tells that story in one function; `api` is the only room that knows HTTP; `server` wires everything.
+//!
+//! Rooms in reading order: `time`, `language`, `transcript`, `error`, `cancel`, `audio`, `runtime`, `vad`,
+//! `asr`, `models`, `pipeline`, `output`, `api`, `config`, `server`. `ARCHITECTURE.md` draws the arrows.
+
+pub mod asr;
+pub mod audio;
+pub mod cancel;
+pub mod error;
+pub mod language;
+pub mod models;
+pub mod output;
+pub mod pipeline;
+pub mod runtime;
+pub mod time;
+pub mod transcript;
+pub mod vad;

@@ -1,0 +1,84 @@
+//! Cancel, progress and finished segments: the only thing threaded through the pipeline.
+
+use crate::cancel::CancelToken;
+use crate::language::Language;
+use crate::time::SampleIndex;
+use crate::transcript::Segment;
+
+/// The stages of the pipeline, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// File to 16 kHz spool.
+    Decode,
+    /// Voice activity and chunks.
+    Vad,
+    /// Language detection over several windows.
+    Language,
+    /// Recognition.
+    Asr,
+    /// Putting the transcript together.
+    Merge,
+}
+
+impl Stage {
+    /// Short lower-case name, for logs and headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Vad => "vad",
+            Self::Language => "language",
+            Self::Asr => "asr",
+            Self::Merge => "merge",
+        }
+    }
+}
+
+/// What happens on the way, in order.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The file is sound and the plan stands; from here on only the machine can fail.
+    Accepted {
+        /// Length of the recording.
+        duration: SampleIndex,
+    },
+    /// The language is known.
+    Language(Language),
+    /// So much of the recording has been recognised.
+    Progress {
+        /// Samples done.
+        done: SampleIndex,
+        /// Samples in all.
+        total: SampleIndex,
+    },
+    /// The next segment in order; what was sent is never changed afterwards.
+    Segment(Segment),
+}
+
+type Listener = Box<dyn Fn(Event) + Send + Sync>;
+
+/// Handed to `Pipeline::run` by whoever waits for the result.
+#[derive(Default)]
+pub struct Control {
+    /// Set by the waiting side; every stage looks at it.
+    pub cancel: CancelToken,
+    listener: Option<Listener>,
+}
+
+impl Control {
+    /// A control that nobody listens to.
+    pub fn new(cancel: CancelToken) -> Self {
+        Self { cancel, listener: None }
+    }
+
+    /// Calls `listener` with each event, from the pipeline's thread; it must not block for long.
+    pub fn with_listener(cancel: CancelToken, listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self { cancel, listener: Some(Box::new(listener)) }
+    }
+
+    /// Tells the listener.
+    pub fn emit(&self, event: Event) {
+        if let Some(listener) = &self.listener {
+            listener(event);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Which stage failed, and why.
+
+use crate::asr::AsrError;
+use crate::audio::AudioError;
+use crate::error::ErrorKind;
+use crate::models::ModelError;
+use crate::vad::VadError;
+
+/// Why a request ended without a transcript.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The recording could not be taken in.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// The model could not be had.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model cannot do what the request asks.
+    #[error("{message}")]
+    Incapable {
+        /// Field of the request, by its stage's name: `language`, `task`.
+        field: &'static str,
+        /// What cannot be done, and the remedy.
+        message: String,
+    },
+    /// Voice activity detection failed.
+    #[error(transparent)]
+    Vad(#[from] VadError),
+    /// Recognition failed.
+    #[error(transparent)]
+    Asr(#[from] AsrError),
+}
+
+impl PipelineError {
+    /// What kind of ending this is for the request.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Audio(error) => error.kind(),
+            Self::Model(error) => error.kind(),
+            Self::Incapable { .. } => ErrorKind::ModelIncapable,
+            Self::Vad(error) => error.kind(),
+            Self::Asr(error) => error.kind(),
+        }
+    }
+}

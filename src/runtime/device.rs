@@ -1,0 +1,1 @@
+//! Processors and accelerators: which there are, and which is used.

@@ -1,0 +1,4 @@
+//! What this build and this machine can compute on.
+
+pub mod device;
+pub mod onnx;

@@ -1,0 +1,1 @@
+//! The ONNX Runtime environment: found, loaded and shared once.

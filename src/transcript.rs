@@ -1,0 +1,131 @@
+//! What a recording turned into: words, segments, speaker turns, and what went wrong on the way.
+//!
+//! Times are on the 16 kHz clock of the source (`time`). Letters, names, seconds and wire formats belong
+//! to `output`. Read next: `output`.
+
+use crate::language::Language;
+use crate::time::{SampleIndex, TimeSpan};
+
+/// What the recogniser is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Task {
+    /// Text in the language that is spoken.
+    #[default]
+    Transcribe,
+    /// English text, whatever is spoken.
+    Translate,
+}
+
+/// One token of the recogniser's output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    /// Id in the model's vocabulary.
+    pub id: i32,
+    /// The token's bytes; empty for special and timestamp tokens. May end inside a UTF-8 character.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of the model's probability, at most 0.
+    pub logprob: f32,
+}
+
+/// One word as the model wrote it: leading space and punctuation included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Word {
+    /// For example `" Hello,"`.
+    pub text: String,
+    /// When it is spoken.
+    pub span: TimeSpan,
+    /// Mean probability of its tokens, in [0, 1].
+    pub probability: f32,
+    /// Who speaks it, once diarization has run.
+    pub speaker: Option<SpeakerId>,
+}
+
+/// A stretch of recognised text with the model's own quality numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// When it is spoken.
+    pub span: TimeSpan,
+    /// Text with its leading space, as the model wrote it.
+    pub text: String,
+    /// Every token, the timestamp tokens at both ends included.
+    pub tokens: Vec<Token>,
+    /// Words in order, each within `span`; empty when word times were not asked for.
+    pub words: Vec<Word>,
+    /// Start of the window the segment was decoded from.
+    pub seek: SampleIndex,
+    /// Sampling temperature that gave this text, in [0, 1].
+    pub temperature: f32,
+    /// Mean log probability of the window's tokens.
+    pub avg_logprob: f32,
+    /// Length of the window's text over its zlib-compressed length; above 2.4 it repeats itself.
+    pub compression_ratio: f32,
+    /// Probability, in [0, 1], that the window holds no speech.
+    pub no_speech_prob: f32,
+    /// Who speaks most of it, once diarization has run.
+    pub speaker: Option<SpeakerId>,
+}
+
+/// A speaker of this recording, numbered from 0 by first appearance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpeakerId(pub u32);
+
+/// A span in which one speaker speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpeakerTurn {
+    /// When.
+    pub span: TimeSpan,
+    /// Who.
+    pub speaker: SpeakerId,
+}
+
+/// Something a stage could not do, or did differently than asked, said to the client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warning {
+    /// Stable identifier in snake case, for programs.
+    pub code: &'static str,
+    /// One sentence for people, without a trailing dot.
+    pub message: String,
+    /// Where in the recording, if it is about a place.
+    pub span: Option<TimeSpan>,
+}
+
+impl Warning {
+    /// A warning about the recording or request as a whole.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), span: None }
+    }
+
+    /// A warning about one place in the recording.
+    pub fn at(code: &'static str, message: impl Into<String>, span: TimeSpan) -> Self {
+        Self { code, message: message.into(), span: Some(span) }
+    }
+}
+
+/// The whole answer. Segments are ordered by start; the full text is derived, never stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transcript {
+    /// What was asked for.
+    pub task: Task,
+    /// Language spoken, given or detected.
+    pub language: Language,
+    /// Probability of the detected language in [0, 1]; `None` when the language was given.
+    pub language_probability: Option<f32>,
+    /// Length of the recording.
+    pub duration: SampleIndex,
+    /// Recognised text in order.
+    pub segments: Vec<Segment>,
+    /// Who spoke when; empty without diarization.
+    pub turns: Vec<SpeakerTurn>,
+    /// Tokens of prompt given to the model, for usage figures.
+    pub prompt_tokens: usize,
+    /// What the client should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Transcript {
+    /// The text of all segments, trimmed at both ends.
+    pub fn text(&self) -> String {
+        let joined: String = self.segments.iter().map(|segment| segment.text.as_str()).collect();
+        joined.trim().to_owned()
+    }
+}
