@@ -1,0 +1,94 @@
+//! The header of a GGML Whisper file, checked before the engine sees the file.
+//!
+//! whisper.cpp trusts these numbers and sizes its buffers by them; a damaged file could make it allocate
+//! without bound or stop the process. Layout: whisper.cpp `whisper_model_load`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::asr::AsrError;
+
+/// `ggml` in the file's first four bytes, little endian.
+const MAGIC: u32 = 0x6767_6d6c;
+
+/// Name and allowed range of the eleven numbers that follow the magic.
+const FIELDS: [(&str, std::ops::RangeInclusive<i32>); 11] = [
+    ("n_vocab", 51_864..=65_536),
+    ("n_audio_ctx", 1_500..=1_500),
+    ("n_audio_state", 8..=4_096),
+    ("n_audio_head", 1..=64),
+    ("n_audio_layer", 1..=128),
+    ("n_text_ctx", 16..=4_096),
+    ("n_text_state", 8..=4_096),
+    ("n_text_head", 1..=64),
+    ("n_text_layer", 1..=128),
+    ("n_mels", 80..=128),
+    ("ftype", 0..=9_999),
+];
+
+/// What is known of a model file before it is loaded.
+#[derive(Debug)]
+pub struct Header {
+    /// Size of the whole file.
+    pub file_bytes: u64,
+}
+
+/// Reads and checks the header of the file at `path`.
+pub fn read(path: &Path) -> Result<Header, AsrError> {
+    let cannot_read = |error: std::io::Error| AsrError::Model(format!("its file cannot be read: {error}"));
+    let mut file = File::open(path).map_err(cannot_read)?;
+    let file_bytes = file.metadata().map_err(cannot_read)?.len();
+    let mut bytes = [0; 4 * (1 + FIELDS.len())];
+    file.read_exact(&mut bytes)
+        .map_err(|_| AsrError::Model("its file is too short for a Whisper model in GGML form".into()))?;
+    check(&bytes).map_err(AsrError::Model)?;
+    Ok(Header { file_bytes })
+}
+
+fn check(bytes: &[u8]) -> Result<(), String> {
+    let mut numbers =
+        bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+    if numbers.next() != Some(MAGIC) {
+        return Err("its file is not a Whisper model in GGML form".into());
+    }
+    for ((name, range), value) in FIELDS.iter().zip(numbers) {
+        if !i32::try_from(value).is_ok_and(|value| range.contains(&value)) {
+            return Err(format!(
+                "its header is damaged: {name} is {value}, allowed are {} to {}",
+                range.start(),
+                range.end()
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(fields: [u32; 11]) -> Vec<u8> {
+        std::iter::once(MAGIC).chain(fields).flat_map(u32::to_le_bytes).collect()
+    }
+
+    const TINY_EN: [u32; 11] = [51_864, 1_500, 384, 6, 4, 448, 384, 6, 4, 80, 1];
+
+    #[test]
+    fn the_header_of_a_real_model_passes() {
+        assert_eq!(check(&header(TINY_EN)), Ok(()));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        let mut fields = TINY_EN;
+        fields[4] = 0xffff_ffff;
+        let message = check(&header(fields)).unwrap_err();
+        assert!(message.contains("n_audio_layer"), "{message}");
+    }
+
+    #[test]
+    fn other_files_are_not_models() {
+        assert!(check(&[0; 48]).is_err());
+    }
+}
