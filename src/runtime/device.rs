@@ -30,7 +30,9 @@ pub enum DeviceError {
     #[error("device \"{0}\" is unknown; choose auto, cpu, cuda, vulkan or metal")]
     Unknown(String),
     /// The build has no code for it.
-    #[error("device \"{0}\" is not in this build; build with `cargo build --release --features {0}` or choose auto")]
+    #[error(
+        "device \"{0}\" is not in this build; build with `cargo build --release --features {0}` or choose auto"
+    )]
     NotBuilt(Device),
 }
 
@@ -84,9 +86,10 @@ impl Device {
     /// `NotBuilt` when the build has no code for the device.
     pub fn fallback_order(self) -> Result<Vec<Device>, DeviceError> {
         match self {
-            Self::Auto => {
-                Ok(Self::ALL.into_iter().filter(|&device| device != Self::Auto && device.is_built()).collect())
-            }
+            Self::Auto => Ok(Self::ALL
+                .into_iter()
+                .filter(|&device| device != Self::Auto && device.is_built())
+                .collect()),
             device if device.is_built() => Ok(vec![device]),
             device => Err(DeviceError::NotBuilt(device)),
         }

@@ -96,8 +96,10 @@ impl OnnxRuntime {
     /// # Errors
     /// `Model` when the file is missing or not a model.
     pub fn session(&self, path: &Path) -> Result<Session, OnnxError> {
-        self.build_session(path)
-            .map_err(|reason| OnnxError::Model { path: path.display().to_string(), reason: one_line(&reason) })
+        self.build_session(path).map_err(|reason| OnnxError::Model {
+            path: path.display().to_string(),
+            reason: one_line(&reason),
+        })
     }
 
     fn build_session(&self, path: &Path) -> Result<Session, String> {
@@ -145,7 +147,8 @@ fn find_and_load(explicit: Option<&Path>) -> Result<OnnxRuntime, OnnxError> {
         return load(&std::path::absolute(&path).unwrap_or(path));
     }
     let mut unusable = None;
-    for path in search_dirs(env::current_exe().ok(), env::current_dir().ok()).iter().flat_map(|dir| libraries(dir))
+    for path in
+        search_dirs(env::current_exe().ok(), env::current_dir().ok()).iter().flat_map(|dir| libraries(dir))
     {
         match load(&path) {
             Ok(runtime) => return Ok(runtime),
@@ -232,7 +235,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn only_the_library_itself_is_taken_from_a_folder() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["libonnxruntime.so.1.31.1", "libonnxruntime_providers_shared.so", "libonnx.so", "notes.txt"] {
+        for name in
+            ["libonnxruntime.so.1.31.1", "libonnxruntime_providers_shared.so", "libonnx.so", "notes.txt"]
+        {
             std::fs::write(dir.path().join(name), b"").unwrap();
         }
         assert_eq!(libraries(dir.path()), [dir.path().join("libonnxruntime.so.1.31.1")]);
@@ -246,7 +251,10 @@ mod tests {
         let error = load(&path).unwrap_err();
         let message = error.to_string();
         assert!(matches!(error, OnnxError::Unusable { .. }));
-        assert!(message.contains("libonnxruntime.so") && message.contains("DIARIST_ONNXRUNTIME"), "{message}");
+        assert!(
+            message.contains("libonnxruntime.so") && message.contains("DIARIST_ONNXRUNTIME"),
+            "{message}"
+        );
     }
 
     #[test]
