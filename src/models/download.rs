@@ -150,7 +150,10 @@ fn fetch_once(
         sha256: order.sha256.clone(),
         patience,
     };
-    fetch.run(progress)?;
+    if let Err(reason) = fetch.run(progress) {
+        fetch.part.remove_if_empty();
+        return Err(reason);
+    }
     fetch.put_in_place(&target)?;
     Ok(target)
 }
@@ -215,12 +218,13 @@ impl Fetch<'_> {
                 }
                 Err(Failure::Lasting(reason)) => return Err(reason),
                 Err(Failure::Passing { reason, pause }) => {
-                    vain_tries = if self.part.length > most { 1 } else { vain_tries + 1 };
+                    vain_tries = if self.part.length > most { 0 } else { vain_tries + 1 };
                     most = most.max(self.part.length);
                     if vain_tries >= self.patience.tries {
                         return Err(self.given_up(&reason));
                     }
-                    let pause = pause.unwrap_or(self.patience.first_pause * (1 << (vain_tries - 1).min(5)));
+                    let pause = pause
+                        .unwrap_or(self.patience.first_pause * (1 << vain_tries.saturating_sub(1).min(5)));
                     progress(Progress::Retrying { reason, pause });
                     thread::sleep(pause);
                 }
@@ -419,6 +423,13 @@ impl Part {
         self.length = 0;
         self.is_resumed = false;
         Ok(())
+    }
+
+    /// Nothing is left of a pull that brought nothing.
+    fn remove_if_empty(&self) {
+        if self.length == 0 && self.path.exists() {
+            self.remove();
+        }
     }
 
     /// A part that cannot be removed is found wrong again by the next pull.
