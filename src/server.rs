@@ -84,11 +84,12 @@ fn vad_factory(catalogue: &Catalogue) -> Result<VadFactory, StartError> {
 
 /// Loads a speech model and starts its workers.
 fn speech_loader(device: Device, settings: &Settings) -> crate::models::manager::Loader<EnginePool> {
+    let chosen = |number: usize| (number > 0).then_some(number);
     let (workers, threads) = device::workers_and_threads(
         device::available_cores(),
         device,
-        settings.workers,
-        settings.threads,
+        chosen(settings.workers),
+        chosen(settings.threads),
     );
     tracing::info!(device = device.name(), workers, threads, "recognition");
     let options = WhisperOptions { use_gpu: device.is_gpu(), threads };

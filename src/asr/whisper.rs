@@ -8,7 +8,9 @@
 mod header;
 mod results;
 mod watch;
+mod window;
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_int};
 use std::path::Path;
 use std::ptr::NonNull;
@@ -20,7 +22,9 @@ use super::{AsrError, ChunkTranscript, DecodingOptions, Transcriber, Transcriber
 use crate::cancel::CancelToken;
 use crate::time::SAMPLE_RATE;
 use crate::transcript::Task;
+use results::Part;
 use watch::Watch;
+use window::Window;
 
 /// Whisper's window: 30 s at 16 kHz.
 const WINDOW: usize = 30 * SAMPLE_RATE as usize;
@@ -28,6 +32,20 @@ const WINDOW: usize = 30 * SAMPLE_RATE as usize;
 /// Longest prompt text that is tokenized, in bytes. The model keeps at most 223 tokens; whisper.cpp's
 /// tokenizer recurses over long words, so hostile prompts are cut before they reach it.
 const MAX_PROMPT_BYTES: usize = 4096;
+
+/// Samples per frame of the spectrogram (10 ms).
+const FRAME: usize = SAMPLE_RATE as usize / 100;
+
+/// A rest of the chunk shorter than this (0.2 s) is not decoded by itself; the alignment needs 15 frames.
+const MIN_FRAMES: usize = 20;
+
+/// Most windows decoded in one chunk. A model that asks again and again to be heard from a little later is
+/// lost; a chunk has seldom more than two.
+const MAX_WINDOWS: usize = 10;
+
+/// Workspace of the alignment: 448 tokens, 1500 positions, 20 heads, a few copies. Only what is used is
+/// touched.
+const ALIGNMENT_BYTES: usize = 256 << 20;
 
 /// Most decoders that whisper.cpp keeps per state (`WHISPER_MAX_DECODERS`).
 pub const MAX_DECODERS: u8 = 8;
@@ -70,8 +88,13 @@ impl WhisperModel {
         let context = unsafe {
             let mut params = sys::whisper_context_default_params();
             params.use_gpu = options.use_gpu;
-            // On CPUs the flash path of this whisper.cpp is the slower one.
-            params.flash_attn = options.use_gpu;
+            // Flash attention keeps no attention weights, which word times are read from; on processors it
+            // is no faster in this version.
+            params.flash_attn = false;
+            params.dtw_token_timestamps = true;
+            params.dtw_aheads_preset = header.alignment_heads();
+            params.dtw_n_top = header.top_layers();
+            params.dtw_mem_size = ALIGNMENT_BYTES;
             sys::whisper_init_from_file_with_params_no_state(c_path.as_ptr(), params)
         };
         let context = NonNull::new(context)
@@ -144,6 +167,8 @@ impl Drop for WhisperModel {
 pub struct WhisperTranscriber {
     // Declared before `model`: freed first.
     state: Option<State>,
+    /// Whether the state's random generator has been used.
+    sampled: bool,
     model: Arc<WhisperModel>,
 }
 
@@ -165,7 +190,7 @@ impl WhisperTranscriber {
     /// # Errors
     /// When memory for its buffers cannot be had.
     pub fn new(model: Arc<WhisperModel>) -> Result<Self, AsrError> {
-        let mut worker = Self { state: None, model };
+        let mut worker = Self { state: None, sampled: false, model };
         worker.state()?;
         Ok(worker)
     }
@@ -181,11 +206,57 @@ impl WhisperTranscriber {
         Ok(self.state.as_ref().expect("just created").0.as_ptr())
     }
 
-    /// Throws the state away where it could change the next result: sampling advances the random
-    /// generator of its first decoder, which whisper.cpp seeds only when a state is made.
-    fn forget_randomness(&mut self, watch: &Watch, options: &DecodingOptions) {
-        if options.temperature > 0.0 || watch.windows.iter().any(|window| window.attempts > 1) {
+    /// Decodes from frame `seek` to the end of the chunk; `samples` are given at the first call only.
+    fn decode_window(
+        &mut self,
+        samples: &[f32],
+        seek: usize,
+        prompt: &[sys::whisper_token],
+        options: &DecodingOptions,
+        cancel: &CancelToken,
+    ) -> Result<Window, AsrError> {
+        if cancel.is_cancelled() {
+            return Err(AsrError::Cancelled);
+        }
+        let state = self.state()?;
+        let model = Arc::clone(&self.model);
+        let language = CString::new(options.language.code()).expect("language codes hold no NUL");
+        let mut watch = Watch::new(&model, state, cancel);
+        let mut params = full_params(options, model.threads);
+        params.offset_ms = (seek * 10) as c_int;
+        params.language = language.as_ptr();
+        params.prompt_tokens = prompt.as_ptr();
+        params.prompt_n_tokens = prompt.len() as c_int;
+        watch.install(&mut params);
+        // SAFETY: every pointer in `params` (language, prompt, watch) outlives the call; the state belongs
+        // to this worker alone.
+        let code = unsafe { full(&model, state, params, samples) };
+        self.sampled |= watch.attempts > 1 || options.temperature > 0.0;
+        if code != 0 {
+            self.discard_state(code);
+        }
+        if cancel.is_cancelled() {
+            return Err(AsrError::Cancelled);
+        }
+        if code != 0 {
+            return Err(AsrError::Engine(format!("whisper.cpp ended with code {code}")));
+        }
+        Ok(results::read_window(&model, state, &watch, options))
+    }
+
+    /// Makes the next chunk independent of the last: sampling advances the random generator of a state's
+    /// first decoder, which whisper.cpp seeds only when the state is made.
+    fn forget_randomness(&mut self) {
+        if std::mem::take(&mut self.sampled) {
             self.state = None;
+        }
+    }
+
+    /// Frees the state after an error of the engine.
+    fn discard_state(&mut self, code: c_int) {
+        if let Some(state) = self.state.take() {
+            // On -7 whisper.cpp has freed the state itself.
+            if code == -7 { std::mem::forget(state) } else { drop(state) }
         }
     }
 }
@@ -206,7 +277,10 @@ fn full_params(options: &DecodingOptions, threads: c_int) -> sys::whisper_full_p
     params.print_realtime = false;
     params.print_special = false;
     params.print_timestamps = false;
-    params.token_timestamps = options.word_times;
+    // One window per call, with its tokens in one piece: `window` splits them into segments, and the seek
+    // from window to window stays in our hands. The alignment of words would stop the process on the few
+    // last frames that whisper.cpp's own seek can leave over.
+    params.single_segment = true;
     params.temperature = options.temperature;
     params.temperature_inc = options.temperature_increment;
     params.entropy_thold = options.entropy_threshold;
@@ -220,7 +294,18 @@ fn full_params(options: &DecodingOptions, threads: c_int) -> sys::whisper_full_p
     params
 }
 
-/// Runs the engine on `samples`.
+/// `samples`, with silence after them where they are shorter than the engine's least.
+fn pad(samples: &[f32]) -> Cow<'_, [f32]> {
+    let least = MIN_FRAMES * FRAME;
+    if samples.len() >= least {
+        return Cow::Borrowed(samples);
+    }
+    let mut padded = samples.to_vec();
+    padded.resize(least, 0.0);
+    Cow::Owned(padded)
+}
+
+/// Runs the engine on `samples`; on none, on the spectrogram it has.
 ///
 /// # Safety
 /// The pointers in `params` must be valid, and `state` must belong to `model` and be used by nobody else.
@@ -246,38 +331,26 @@ impl Transcriber for WhisperTranscriber {
         options: &DecodingOptions,
         cancel: &CancelToken,
     ) -> Result<ChunkTranscript, AsrError> {
-        if cancel.is_cancelled() {
-            return Err(AsrError::Cancelled);
-        }
-        let samples = &samples[..samples.len().min(WINDOW)];
-        let state = self.state()?;
+        self.forget_randomness();
         let model = Arc::clone(&self.model);
         let prompt = model.tokenize(&options.prompt);
-        let language = CString::new(options.language.code()).expect("language codes hold no NUL");
-
-        let mut watch = Watch::new(&model, state, cancel);
-        let mut params = full_params(options, model.threads);
-        params.language = language.as_ptr();
-        params.prompt_tokens = prompt.as_ptr();
-        params.prompt_n_tokens = prompt.len() as c_int;
-        watch.install(&mut params);
-        // SAFETY: every pointer in `params` (language, prompt, watch) outlives the call; the state belongs
-        // to this worker alone.
-        let code = unsafe { full(&model, state, params, samples) };
-        if cancel.is_cancelled() {
-            self.forget_randomness(&watch, options);
-            return Err(AsrError::Cancelled);
-        }
-        if code != 0 {
-            if let Some(state) = self.state.take() {
-                // On -7 whisper.cpp has freed the state itself.
-                if code == -7 { std::mem::forget(state) } else { drop(state) }
+        let mut chunk = ChunkTranscript { segments: Vec::new(), prompt_tokens: prompt.len() };
+        let padded = pad(&samples[..samples.len().min(WINDOW)]);
+        let frames = samples.len().min(WINDOW) / FRAME;
+        let mut seek = 0;
+        // The spectrogram of the first call serves the later ones.
+        let mut unheard: &[f32] = &padded;
+        for _ in 0..MAX_WINDOWS {
+            if seek > 0 && seek + MIN_FRAMES > frames {
+                break;
             }
-            return Err(AsrError::Engine(format!("whisper.cpp ended with code {code}")));
+            let window = self.decode_window(unheard, seek, &prompt, options, cancel)?;
+            unheard = &[];
+            let part = Part { seek, end: frames, options };
+            chunk.segments.extend(results::segments(&model, &window, &part));
+            seek += window.advance(frames.saturating_sub(seek));
         }
-        let segments = results::collect(&model, state, &watch, options, samples.len());
-        self.forget_randomness(&watch, options);
-        Ok(ChunkTranscript { segments, prompt_tokens: prompt.len() })
+        Ok(chunk)
     }
 
     fn language_probabilities(
@@ -292,6 +365,7 @@ impl Transcriber for WhisperTranscriber {
             return Ok(vec![1.0]);
         }
         let samples = &samples[..samples.len().min(WINDOW)];
+        self.forget_randomness();
         let state = self.state()?;
         let (context, threads) = (self.model.as_ptr(), self.model.threads);
         // SAFETY: the buffer holds one probability per language id; the state belongs to this worker.
@@ -339,7 +413,7 @@ mod tests {
         (0..32_000).map(|i| (i as f32 * 0.05).sin() * 0.3).collect()
     }
 
-    /// Runs the engine as `transcribe` does, but announces no encoder window, so that only the abort
+    /// Runs the engine as `transcribe` does, without its first look at the token, so that only the abort
     /// callback can stop it. Gives the engine's code and how many graphs ran.
     fn run_watched(cancel: &CancelToken) -> (c_int, usize) {
         let model = bundled_model();
@@ -349,7 +423,6 @@ mod tests {
         let mut params = full_params(&DecodingOptions::default(), 1);
         params.language = c"en".as_ptr();
         watch.install(&mut params);
-        params.encoder_begin_callback = None;
         // SAFETY: as in `transcribe`.
         let code = unsafe { full(&model, state, params, &hum()) };
         (code, watch.graphs)

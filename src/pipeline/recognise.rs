@@ -76,7 +76,7 @@ pub fn recognise(
     })
 }
 
-/// Listens to the longest chunk at several places and lets all of them vote.
+/// Finds speech at several places and lets the longest chunks vote.
 fn detect_language(
     plan: &Plan,
     session: &Session<'_>,
@@ -87,14 +87,14 @@ fn detect_language(
     let mut chunks = Vec::new();
     for range in language_places(spool.len()) {
         let mut scan = ChunkScan::new(spool, range, vad, (plan.vad, plan.chunks), &control.cancel);
-        let mut found = Vec::new();
         while let Some(chunk) = scan.next_chunk()? {
-            found.push(chunk);
+            chunks.push(chunk);
         }
-        chunks.extend(found.into_iter().max_by_key(|chunk| chunk.span.len()));
     }
-    let answers: Vec<_> =
-        chunks.iter().map(|chunk| session.languages(reader(spool, chunk.span))).collect();
+    let answers: Vec<_> = language::pick_windows(&chunks, language::DETECTION_WINDOWS)
+        .into_iter()
+        .map(|index| session.languages(reader(spool, chunks[index].span)))
+        .collect();
     let mut probabilities = Vec::new();
     for answer in answers {
         let answer = answer.recv().map_err(|_| AsrError::Engine("the engine has stopped".into()))?;

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use whisper_rs::whisper_rs_sys as sys;
+
 use crate::asr::AsrError;
 
 /// `ggml` in the file's first four bytes, little endian.
@@ -32,6 +34,37 @@ const FIELDS: [(&str, std::ops::RangeInclusive<i32>); 11] = [
 pub struct Header {
     /// Size of the whole file.
     pub file_bytes: u64,
+    vocabulary: i32,
+    encoder_layers: i32,
+    decoder_layers: i32,
+    mels: i32,
+}
+
+impl Header {
+    /// Which attention heads follow the audio: OpenAI's lists for its models, as whisper.cpp has them.
+    pub fn alignment_heads(&self) -> sys::whisper_alignment_heads_preset {
+        let english = self.vocabulary == 51_864;
+        match (self.encoder_layers, self.decoder_layers, self.mels) {
+            (4, 4, 80) if english => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_TINY_EN,
+            (4, 4, 80) => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_TINY,
+            (6, 6, 80) if english => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_BASE_EN,
+            (6, 6, 80) => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_BASE,
+            (12, 12, 80) if english => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_SMALL_EN,
+            (12, 12, 80) => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_SMALL,
+            (24, 24, 80) if english => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_MEDIUM_EN,
+            (24, 24, 80) => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_MEDIUM,
+            // large-v1 has the same shape; nobody is known to use it.
+            (32, 32, 80) => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_LARGE_V2,
+            (32, 32, 128) => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_LARGE_V3,
+            (32, 4, 128) => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_LARGE_V3_TURBO,
+            _ => sys::whisper_alignment_heads_preset_WHISPER_AHEADS_N_TOP_MOST,
+        }
+    }
+
+    /// Layers whose heads are used where there is no list: the upper half, as openai/whisper does.
+    pub fn top_layers(&self) -> i32 {
+        (self.decoder_layers + 1) / 2
+    }
 }
 
 /// Reads and checks the header of the file at `path`.
@@ -42,26 +75,31 @@ pub fn read(path: &Path) -> Result<Header, AsrError> {
     let mut bytes = [0; 4 * (1 + FIELDS.len())];
     file.read_exact(&mut bytes)
         .map_err(|_| AsrError::Model("its file is too short for a Whisper model in GGML form".into()))?;
-    check(&bytes).map_err(AsrError::Model)?;
-    Ok(Header { file_bytes })
+    let fields = check(&bytes).map_err(AsrError::Model)?;
+    Ok(Header {
+        file_bytes,
+        vocabulary: fields[0],
+        encoder_layers: fields[4],
+        decoder_layers: fields[8],
+        mels: fields[9],
+    })
 }
 
-fn check(bytes: &[u8]) -> Result<(), String> {
+/// The eleven numbers, each in its range.
+fn check(bytes: &[u8]) -> Result<[i32; FIELDS.len()], String> {
     let mut numbers =
         bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
     if numbers.next() != Some(MAGIC) {
         return Err("its file is not a Whisper model in GGML form".into());
     }
-    for ((name, range), value) in FIELDS.iter().zip(numbers) {
-        if !i32::try_from(value).is_ok_and(|value| range.contains(&value)) {
-            return Err(format!(
-                "its header is damaged: {name} is {value}, allowed are {} to {}",
-                range.start(),
-                range.end()
-            ));
-        }
+    let mut fields = [0; FIELDS.len()];
+    for (((name, range), value), field) in FIELDS.iter().zip(numbers).zip(&mut fields) {
+        *field = i32::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(|| {
+            let (low, high) = (range.start(), range.end());
+            format!("its header is damaged: {name} is {value}, allowed are {low} to {high}")
+        })?;
     }
-    Ok(())
+    Ok(fields)
 }
 
 #[cfg(test)]
@@ -76,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_header_of_a_real_model_passes() {
-        assert_eq!(check(&header(TINY_EN)), Ok(()));
+        assert_eq!(check(&header(TINY_EN)).unwrap()[4], 4);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is seen and decided while whisper.cpp runs: cancel, windows, temperatures, no-speech probability.
+//! What is seen and decided while whisper.cpp runs: cancel, temperatures, no-speech probability.
 //!
 //! One `Watch` lives on the stack of one `whisper_full_with_state` call; the callbacks get its address.
 //! Nothing is boxed, so nothing can leak or outlive the call.
@@ -10,52 +10,31 @@ use whisper_rs::whisper_rs_sys as sys;
 use super::WhisperModel;
 use crate::cancel::CancelToken;
 
-/// One encoder window of the chunk.
-#[derive(Clone, Copy, Debug)]
-pub struct WindowStats {
-    /// Segments there were before this window.
-    pub first_segment: usize,
+/// State of the callbacks during one call, which decodes one window.
+pub struct Watch<'a> {
     /// Temperatures tried.
     pub attempts: u32,
     /// Probability of `<|nospeech|>` right after `<|startoftranscript|>`, in [0, 1].
     pub no_speech_prob: f32,
-}
-
-/// State of the callbacks during one call.
-pub struct Watch<'a> {
-    /// The windows so far, in order.
-    pub windows: Vec<WindowStats>,
     /// Encoder and decoder graphs that have run.
     pub graphs: usize,
     model: &'a WhisperModel,
     state: *mut sys::whisper_state,
     cancel: &'a CancelToken,
-    /// A window has been announced and its encoder has not been seen to end.
-    encoding: bool,
 }
 
 impl<'a> Watch<'a> {
     pub fn new(model: &'a WhisperModel, state: *mut sys::whisper_state, cancel: &'a CancelToken) -> Self {
-        Self { windows: Vec::with_capacity(4), graphs: 0, model, state, cancel, encoding: false }
+        Self { attempts: 0, no_speech_prob: 0.0, graphs: 0, model, state, cancel }
     }
 
     /// Puts the callbacks into `params`. `self` must stay where it is until the call has returned.
     pub fn install(&mut self, params: &mut sys::whisper_full_params) {
         let this: *mut c_void = std::ptr::from_mut(self).cast();
-        params.encoder_begin_callback = Some(on_encoder_begin);
-        params.encoder_begin_callback_user_data = this;
         params.abort_callback = Some(on_graph_done);
         params.abort_callback_user_data = this;
         params.logits_filter_callback = Some(on_logits);
         params.logits_filter_callback_user_data = this;
-    }
-
-    fn begin_window(&mut self) -> bool {
-        // SAFETY: the state is the one the engine is working on, on this thread.
-        let first_segment = unsafe { sys::whisper_full_n_segments_from_state(self.state) } as usize;
-        self.windows.push(WindowStats { first_segment, attempts: 0, no_speech_prob: 0.0 });
-        self.encoding = true;
-        !self.cancel.is_cancelled()
     }
 
     /// After each encoder or decoder graph. Right after the encoder's, `<|startoftranscript|>` alone is
@@ -65,11 +44,8 @@ impl<'a> Watch<'a> {
     fn graph_done(&mut self) -> bool {
         self.graphs += 1;
         let cancelled = self.cancel.is_cancelled();
-        if self.encoding && !cancelled {
-            self.encoding = false;
-            if let Some(window) = self.windows.last_mut() {
-                window.no_speech_prob = no_speech_probability(self.model, self.state);
-            }
+        if self.graphs == 1 && !cancelled {
+            self.no_speech_prob = no_speech_probability(self.model, self.state);
         }
         cancelled
     }
@@ -102,17 +78,8 @@ fn softmax_at(logits: &[f32], index: usize) -> f32 {
     (f64::from(wanted - max).exp() / sum) as f32
 }
 
-unsafe extern "C" fn on_encoder_begin(
-    _: *mut sys::whisper_context,
-    _: *mut sys::whisper_state,
-    watch: *mut c_void,
-) -> bool {
-    // SAFETY: `install` passed a live Watch; the engine calls this on the calling thread only.
-    unsafe { (*watch.cast::<Watch>()).begin_window() }
-}
-
 unsafe extern "C" fn on_graph_done(watch: *mut c_void) -> bool {
-    // SAFETY: as above.
+    // SAFETY: `install` passed a live Watch; the engine calls this on the calling thread only.
     unsafe { (*watch.cast::<Watch>()).graph_done() }
 }
 
@@ -128,10 +95,7 @@ unsafe extern "C" fn on_logits(
 ) {
     if tokens == 0 {
         // SAFETY: as above.
-        let watch = unsafe { &mut *watch.cast::<Watch>() };
-        if let Some(window) = watch.windows.last_mut() {
-            window.attempts += 1;
-        }
+        unsafe { (*watch.cast::<Watch>()).attempts += 1 }
     }
 }
 
