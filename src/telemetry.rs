@@ -22,7 +22,9 @@ pub fn start(options: &LogOptions) -> Result<(), String> {
     let filter = ["whisper_rs=warn", "ort=warn", "symphonia=error"]
         .iter()
         .filter(|directive| !options.filter.contains(directive.split('=').next().unwrap_or_default()))
-        .fold(filter, |filter, directive| filter.add_directive(directive.parse().expect("a fixed directive")));
+        .fold(filter, |filter, directive| {
+            filter.add_directive(directive.parse().expect("a fixed directive"))
+        });
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second subscriber is refused, which is what tests that start several servers want.
     let _ = if options.json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };

@@ -446,7 +446,8 @@ mod tests {
         let cold = DecodingOptions::default();
         let hot = DecodingOptions { temperature: 1.0, ..DecodingOptions::default() };
         let cancel = CancelToken::new();
-        let noise: Vec<f32> = hum().iter().zip(1u32..).map(|(s, i)| s + (i.wrapping_mul(2_654_435_761) as f32 / 4e9)).collect();
+        let noise: Vec<f32> =
+            hum().iter().zip(1u32..).map(|(s, i)| s + (i.wrapping_mul(2_654_435_761) as f32 / 4e9)).collect();
         let first = worker.transcribe(&noise, &hot, &cancel).unwrap();
         worker.transcribe(&hum(), &cold, &cancel).unwrap();
         worker.transcribe(&hum(), &hot, &cancel).unwrap();
@@ -470,7 +471,8 @@ mod tests {
         assert!(WhisperModel::load(&path, options).is_err());
         std::fs::write(&path, b"lmgg but nothing else").unwrap();
         assert!(WhisperModel::load(&path, options).is_err());
-        let real = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin"));
+        let real =
+            std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin"));
         std::fs::write(&path, &real.unwrap()[..2_000_000]).unwrap();
         assert!(WhisperModel::load(&path, options).is_err(), "a cut-off file must not load");
     }

@@ -156,7 +156,8 @@ fn one_file(
     let transcript = result.map_err(|error| error.to_string())?.transcript;
     let seconds = samples_to_seconds(transcript.duration);
     let spent = started.elapsed().as_secs_f64();
-    let line = format!("{}: {seconds:.1} s in {spent:.1} s ({:.1}x real time)", file.display(), seconds / spent);
+    let line =
+        format!("{}: {seconds:.1} s in {spent:.1} s ({:.1}x real time)", file.display(), seconds / spent);
     if !bars.is_hidden() {
         bars.suspend(|| eprintln!("{line}"));
     }

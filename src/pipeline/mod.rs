@@ -64,8 +64,9 @@ impl Pipeline {
         let engine = self.lease(request)?;
         let plan = Plan::new(request, &self.options, &engine)?;
 
-        let decoded = clock
-            .time(Stage::Decode, || audio::decode_to_spool(&request.source, &self.options.audio, &control.cancel))?;
+        let decoded = clock.time(Stage::Decode, || {
+            audio::decode_to_spool(&request.source, &self.options.audio, &control.cancel)
+        })?;
         let spool = Arc::new(decoded.spool);
         tracing::debug!(source = decoded.description, samples = spool.len(), "decoded");
         control.emit(Event::Accepted { duration: spool.len() });

@@ -164,7 +164,9 @@ impl Run<'_> {
         }
         let rest = self.stitcher.finish();
         Self::accept(&mut self.segments, self.plan, self.control, rest);
-        if self.recognised == 0 && let Some((_, error)) = self.failed.pop() {
+        if self.recognised == 0
+            && let Some((_, error)) = self.failed.pop()
+        {
             return Err(error.into());
         }
         let warnings = self.failed.iter().map(failed_chunk).collect();
