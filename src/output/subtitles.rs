@@ -55,9 +55,8 @@ fn cues(segments: &[Segment]) -> impl Iterator<Item = Cue> {
 /// `text` on one line, without anything that would end the cue or look like a time line. Whisper's own
 /// writer turns `-->` into `->` too (openai/whisper, `whisper/utils.py`).
 fn cue_text(text: &str) -> String {
-    let lines: Vec<&str> =
-        text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).map(str::trim).collect();
-    let mut text = lines.join(" ").trim().to_owned();
+    let lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).map(str::trim);
+    let mut text = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     while text.contains("-->") {
         text = text.replace("-->", "->");
     }
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_cue_never_holds_an_arrow_or_a_line_break() {
-        assert_eq!(cue_text(" a --> b ----> c\r\n\r\nd\u{2028}e "), "a -> b -> c  d e");
+        assert_eq!(cue_text(" a --> b ----> c\r\n\r\nd\u{2028}e "), "a -> b -> c d e");
     }
 
     #[test]

@@ -347,11 +347,11 @@ pub struct RawAnswer {
     pub body: String,
 }
 
-/// Reads until the other side closes.
+/// Reads one answer: to the end of its declared length, or until the other side closes.
 pub fn read_answer(stream: &mut TcpStream) -> RawAnswer {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
-    loop {
+    while !is_whole(&bytes) {
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => bytes.extend_from_slice(&buffer[..read]),
@@ -359,10 +359,18 @@ pub fn read_answer(stream: &mut TcpStream) -> RawAnswer {
         }
     }
     let text = String::from_utf8(bytes).unwrap();
-    let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     RawAnswer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// Whether `bytes` hold an answer with as long a body as its head says.
+fn is_whole(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let head = head.to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.is_some_and(|length| length.parse() == Ok(body.len()))
 }
 
 /// A multipart body, written by hand so that it can be wrong.
