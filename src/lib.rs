@@ -11,12 +11,16 @@
 pub mod asr;
 pub mod audio;
 pub mod cancel;
+pub mod commands;
+pub mod config;
 pub mod error;
 pub mod language;
 pub mod models;
 pub mod output;
 pub mod pipeline;
 pub mod runtime;
+pub mod server;
+pub mod telemetry;
 pub mod time;
 pub mod transcript;
 pub mod vad;

@@ -1,1 +1,398 @@
 //! The workers of one loaded model and their fair queue.
+//!
+//! Each worker owns a `Transcriber` and takes chunks from the queue; the queue serves the requests in
+//! turn, one chunk each, so a short clip never waits behind a long file. Samples are read from the spool
+//! by the worker, just before they are needed.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{AsrError, ChunkTranscript, DecodingOptions, Transcriber, TranscriberSpec};
+use crate::cancel::CancelToken;
+
+/// Makes one worker's transcriber; called again after a panic.
+pub type Factory = Arc<dyn Fn() -> Result<Box<dyn Transcriber>, AsrError> + Send + Sync>;
+
+/// Reads a job's samples (16 kHz mono, in [-1, 1]) into the worker's buffer.
+pub type ReadSamples = Box<dyn FnOnce(&mut Vec<f32>) + Send>;
+
+/// The workers of one model. Dropping it lets running jobs end and joins the workers.
+pub struct EnginePool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    spec: TranscriberSpec,
+    next_request: AtomicU64,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // The queue is consistent at every point where its holder could panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Requests in turn; each lane holds one request's jobs in order.
+#[derive(Default)]
+struct Queue {
+    lanes: VecDeque<Lane>,
+    closed: bool,
+}
+
+struct Lane {
+    request: u64,
+    jobs: VecDeque<Job>,
+}
+
+impl Queue {
+    fn push(&mut self, request: u64, job: Job) {
+        match self.lanes.iter_mut().find(|lane| lane.request == request) {
+            Some(lane) => lane.jobs.push_back(job),
+            None => self.lanes.push_back(Lane { request, jobs: VecDeque::from([job]) }),
+        }
+    }
+
+    /// The next job of the request whose turn it is; that request then goes to the end of the line.
+    fn pop(&mut self) -> Option<Job> {
+        let mut lane = self.lanes.pop_front()?;
+        let job = lane.jobs.pop_front();
+        if !lane.jobs.is_empty() {
+            self.lanes.push_back(lane);
+        }
+        job
+    }
+
+    fn forget(&mut self, request: u64) {
+        self.lanes.retain(|lane| lane.request != request);
+    }
+}
+
+struct Job {
+    read: ReadSamples,
+    cancel: CancelToken,
+    work: Work,
+}
+
+enum Work {
+    Transcribe { index: usize, options: Arc<DecodingOptions>, reply: Sender<Recognised> },
+    Languages { reply: Sender<Result<Vec<f32>, AsrError>> },
+}
+
+/// A finished chunk: its index in the request, and its text.
+pub type Recognised = (usize, Result<ChunkTranscript, AsrError>);
+
+impl EnginePool {
+    /// Starts `workers` (at least one) threads; the first transcriber is made here, so that a model that
+    /// cannot run is an error now.
+    ///
+    /// # Errors
+    /// What `factory` gives.
+    pub fn start(factory: Factory, workers: usize) -> Result<Self, AsrError> {
+        let first = factory()?;
+        let spec = first.spec();
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
+        let mut first = Some(first);
+        let workers = (0..workers.max(1))
+            .map(|index| {
+                let worker = Worker { transcriber: first.take(), factory: Arc::clone(&factory) };
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new()
+                    .name(format!("asr-{index}"))
+                    .spawn(move || worker.run(&shared))
+                    .map_err(|error| AsrError::Engine(format!("no thread for a worker: {error}")))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { shared, workers, spec, next_request: AtomicU64::new(0) })
+    }
+
+    /// What the model can do.
+    pub fn spec(&self) -> TranscriberSpec {
+        self.spec
+    }
+
+    /// How many chunks are decoded at once.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// A request's place in the queue.
+    pub fn session(&self, cancel: CancelToken) -> Session<'_> {
+        let (reply, results) = channel();
+        let request = self.next_request.fetch_add(1, Ordering::Relaxed);
+        Session { pool: self, request, cancel, reply, results }
+    }
+}
+
+impl Drop for EnginePool {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        for worker in self.workers.drain(..) {
+            // Workers catch panics of the engine; a join error has nothing left to clean up.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// One request's view of the pool. Dropping it takes back the jobs that have not started.
+pub struct Session<'a> {
+    pool: &'a EnginePool,
+    request: u64,
+    cancel: CancelToken,
+    reply: Sender<Recognised>,
+    results: Receiver<Recognised>,
+}
+
+impl Session<'_> {
+    /// Queues chunk `index`; its result comes out of `next`.
+    pub fn submit(&self, index: usize, read: ReadSamples, options: Arc<DecodingOptions>) {
+        let work = Work::Transcribe { index, options, reply: self.reply.clone() };
+        self.push(read, work);
+    }
+
+    /// Waits for the next finished chunk, in any order. Call it once per submitted chunk.
+    ///
+    /// # Errors
+    /// When the pool has shut down.
+    pub fn next(&self) -> Result<Recognised, AsrError> {
+        self.results.recv().map_err(|_| AsrError::Engine("the engine has stopped".into()))
+    }
+
+    /// Queues a window for language detection.
+    pub fn languages(&self, read: ReadSamples) -> Receiver<Result<Vec<f32>, AsrError>> {
+        let (reply, result) = channel();
+        self.push(read, Work::Languages { reply });
+        result
+    }
+
+    fn push(&self, read: ReadSamples, work: Work) {
+        let job = Job { read, cancel: self.cancel.clone(), work };
+        self.pool.shared.lock().push(self.request, job);
+        self.pool.shared.changed.notify_one();
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.pool.shared.lock().forget(self.request);
+    }
+}
+
+struct Worker {
+    transcriber: Option<Box<dyn Transcriber>>,
+    factory: Factory,
+}
+
+impl Worker {
+    fn run(mut self, shared: &Shared) {
+        let mut samples = Vec::new();
+        while let Some(job) = next_job(shared) {
+            samples.clear();
+            self.serve(job, &mut samples);
+        }
+    }
+
+    fn serve(&mut self, job: Job, samples: &mut Vec<f32>) {
+        let Job { read, cancel, work } = job;
+        // Replies are lost only when their request has gone, which is fine.
+        match work {
+            Work::Transcribe { index, options, reply } => {
+                let result = self.guarded(&cancel, |transcriber| {
+                    read(samples);
+                    transcriber.transcribe(samples, &options, &cancel)
+                });
+                let _ = reply.send((index, result));
+            }
+            Work::Languages { reply } => {
+                let result = self.guarded(&cancel, |transcriber| {
+                    read(samples);
+                    transcriber.language_probabilities(samples, &cancel)
+                });
+                let _ = reply.send(result);
+            }
+        }
+    }
+
+    /// Runs `work` on the transcriber; a panic is this job's error and costs the transcriber.
+    fn guarded<R>(
+        &mut self,
+        cancel: &CancelToken,
+        work: impl FnOnce(&mut dyn Transcriber) -> Result<R, AsrError>,
+    ) -> Result<R, AsrError> {
+        if cancel.is_cancelled() {
+            return Err(AsrError::Cancelled);
+        }
+        let mut transcriber = match self.transcriber.take() {
+            Some(transcriber) => transcriber,
+            None => (self.factory)()?,
+        };
+        match catch_unwind(AssertUnwindSafe(|| work(transcriber.as_mut()))) {
+            Ok(result) => {
+                self.transcriber = Some(transcriber);
+                result
+            }
+            Err(_) => Err(AsrError::Engine("the engine panicked on this chunk".into())),
+        }
+    }
+}
+
+fn next_job(shared: &Shared) -> Option<Job> {
+    let mut queue = shared.lock();
+    loop {
+        if let Some(job) = queue.pop() {
+            return Some(job);
+        }
+        if queue.closed {
+            return None;
+        }
+        queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::TimeSpan;
+    use crate::transcript::Segment;
+
+    /// "Recognises" the first sample's value; panics on a negative one; waits for the gate first.
+    struct Fake {
+        gate: Arc<Mutex<()>>,
+        log: Arc<Mutex<Vec<i32>>>,
+    }
+
+    impl Transcriber for Fake {
+        fn spec(&self) -> TranscriberSpec {
+            TranscriberSpec { window: 10, multilingual: false }
+        }
+
+        fn transcribe(
+            &mut self,
+            samples: &[f32],
+            _: &DecodingOptions,
+            _: &CancelToken,
+        ) -> Result<ChunkTranscript, AsrError> {
+            drop(self.gate.lock());
+            let value = samples[0] as i32;
+            assert!(value >= 0, "a panic inside the engine");
+            self.log.lock().unwrap().push(value);
+            Ok(ChunkTranscript { segments: vec![segment(value)], prompt_tokens: 0 })
+        }
+
+        fn language_probabilities(&mut self, _: &[f32], _: &CancelToken) -> Result<Vec<f32>, AsrError> {
+            Ok(vec![1.0])
+        }
+    }
+
+    fn segment(value: i32) -> Segment {
+        Segment {
+            span: TimeSpan::new(0, 10),
+            text: value.to_string(),
+            tokens: Vec::new(),
+            words: Vec::new(),
+            seek: 0,
+            temperature: 0.0,
+            avg_logprob: 0.0,
+            compression_ratio: 0.0,
+            no_speech_prob: 0.0,
+            speaker: None,
+        }
+    }
+
+    struct Rig {
+        pool: EnginePool,
+        gate: Arc<Mutex<()>>,
+        log: Arc<Mutex<Vec<i32>>>,
+    }
+
+    fn rig(workers: usize) -> Rig {
+        let (gate, log) = (Arc::default(), Arc::default());
+        let (fake_gate, fake_log) = (Arc::clone(&gate), Arc::clone(&log));
+        let factory: Factory =
+            Arc::new(move || Ok(Box::new(Fake { gate: Arc::clone(&fake_gate), log: Arc::clone(&fake_log) })));
+        Rig { pool: EnginePool::start(factory, workers).unwrap(), gate, log }
+    }
+
+    fn submit(session: &Session<'_>, index: usize, value: i32) {
+        session.submit(
+            index,
+            Box::new(move |samples| samples.push(value as f32)),
+            Arc::new(DecodingOptions::default()),
+        );
+    }
+
+    #[test]
+    fn every_chunk_comes_back_with_its_index() {
+        let rig = rig(3);
+        let session = rig.pool.session(CancelToken::new());
+        (0..20).for_each(|i| submit(&session, i, i as i32 * 2));
+        let mut results: Vec<_> = (0..20).map(|_| session.next().unwrap()).collect();
+        results.sort_by_key(|(index, _)| *index);
+        for (index, result) in results {
+            assert_eq!(result.unwrap().segments[0].text, (index * 2).to_string());
+        }
+    }
+
+    #[test]
+    fn a_short_request_does_not_wait_behind_a_long_one() {
+        let rig = rig(1);
+        let closed = rig.gate.lock().unwrap();
+        let long = rig.pool.session(CancelToken::new());
+        (0..50).for_each(|i| submit(&long, i, i as i32));
+        let short = rig.pool.session(CancelToken::new());
+        submit(&short, 0, 1000);
+        drop(closed);
+        short.next().unwrap().1.unwrap();
+        let before = rig.log.lock().unwrap().iter().position(|value| *value == 1000).unwrap();
+        assert!(before <= 2, "{before} chunks of the long request went first");
+        (0..50).for_each(|_| drop(long.next()));
+    }
+
+    #[test]
+    fn a_panic_costs_one_chunk_only() {
+        let rig = rig(1);
+        let session = rig.pool.session(CancelToken::new());
+        submit(&session, 0, -1);
+        submit(&session, 1, 7);
+        assert!(matches!(session.next().unwrap(), (0, Err(AsrError::Engine(_)))));
+        assert_eq!(session.next().unwrap().1.unwrap().segments[0].text, "7");
+    }
+
+    #[test]
+    fn a_cancelled_request_ends_without_work() {
+        let rig = rig(1);
+        let closed = rig.gate.lock().unwrap();
+        let other = rig.pool.session(CancelToken::new());
+        submit(&other, 0, 1);
+        let cancel = CancelToken::new();
+        let session = rig.pool.session(cancel.clone());
+        submit(&session, 0, 2);
+        cancel.cancel();
+        drop(closed);
+        assert!(matches!(session.next().unwrap(), (0, Err(AsrError::Cancelled))));
+        other.next().unwrap().1.unwrap();
+        assert_eq!(*rig.log.lock().unwrap(), [1]);
+    }
+
+    #[test]
+    fn dropping_a_session_takes_its_waiting_chunks_back() {
+        let rig = rig(1);
+        let closed = rig.gate.lock().unwrap();
+        let gone = rig.pool.session(CancelToken::new());
+        (0..5).for_each(|i| submit(&gone, i, 5));
+        drop(gone);
+        let session = rig.pool.session(CancelToken::new());
+        submit(&session, 0, 6);
+        drop(closed);
+        session.next().unwrap().1.unwrap();
+        assert!(rig.log.lock().unwrap().len() <= 2);
+    }
+}

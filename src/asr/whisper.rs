@@ -1,1 +1,477 @@
-//! whisper.cpp through whisper-rs.
+//! whisper.cpp through the raw bindings of whisper-rs.
+//!
+//! The safe layer of whisper-rs 0.16 leaks every prompt, language and closure given to it and casts its
+//! abort closure to the wrong type, so this room drives `whisper_full_with_state` itself: one context
+//! (weights, read-only) per model, one state per worker, callbacks that point at a struct on the stack
+//! (`watch`). Only this file and its children name the engine.
+
+mod header;
+mod results;
+mod watch;
+mod window;
+
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, c_int};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::{Arc, Once};
+
+use whisper_rs::whisper_rs_sys as sys;
+
+use super::{AsrError, ChunkTranscript, DecodingOptions, Transcriber, TranscriberSpec};
+use crate::cancel::CancelToken;
+use crate::time::SAMPLE_RATE;
+use crate::transcript::Task;
+use results::Part;
+use watch::Watch;
+use window::Window;
+
+/// Whisper's window: 30 s at 16 kHz.
+const WINDOW: usize = 30 * SAMPLE_RATE as usize;
+
+/// Longest prompt text that is tokenized, in bytes. The model keeps at most 223 tokens; whisper.cpp's
+/// tokenizer recurses over long words, so hostile prompts are cut before they reach it.
+const MAX_PROMPT_BYTES: usize = 4096;
+
+/// Samples per frame of the spectrogram (10 ms).
+const FRAME: usize = SAMPLE_RATE as usize / 100;
+
+/// A rest of the chunk shorter than this (0.2 s) is not decoded by itself; the alignment needs 15 frames.
+const MIN_FRAMES: usize = 20;
+
+/// Most windows decoded in one chunk. A model that asks again and again to be heard from a little later is
+/// lost; a chunk has seldom more than two.
+const MAX_WINDOWS: usize = 10;
+
+/// Workspace of the alignment: 448 tokens, 1500 positions, 20 heads, a few copies. Only what is used is
+/// touched.
+const ALIGNMENT_BYTES: usize = 256 << 20;
+
+/// Most decoders that whisper.cpp keeps per state (`WHISPER_MAX_DECODERS`).
+pub const MAX_DECODERS: u8 = 8;
+
+/// Where a model is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct WhisperOptions {
+    /// Whether an accelerator may be used, if the build has one.
+    pub use_gpu: bool,
+    /// Threads of the engine per worker.
+    pub threads: usize,
+}
+
+/// The weights of one model, shared by its workers.
+pub struct WhisperModel {
+    context: NonNull<sys::whisper_context>,
+    multilingual: bool,
+    threads: c_int,
+    bytes: u64,
+}
+
+// SAFETY: after loading, whisper.cpp only reads the context; everything mutable lives in the states
+// (whisper.h, "thread safety": one state per thread).
+unsafe impl Send for WhisperModel {}
+unsafe impl Sync for WhisperModel {}
+
+impl WhisperModel {
+    /// Reads a GGML file.
+    ///
+    /// # Errors
+    /// When the file is missing, not a Whisper model, or incomplete.
+    pub fn load(path: &Path, options: WhisperOptions) -> Result<Arc<Self>, AsrError> {
+        static LOGGING: Once = Once::new();
+        LOGGING.call_once(whisper_rs::install_logging_hooks);
+
+        let header = header::read(path)?;
+        let c_path = CString::new(path.as_os_str().as_encoded_bytes())
+            .map_err(|_| AsrError::Model("its path contains a NUL byte".into()))?;
+        // SAFETY: plain data; the pointer outlives the call.
+        let context = unsafe {
+            let mut params = sys::whisper_context_default_params();
+            params.use_gpu = options.use_gpu;
+            // Flash attention keeps no attention weights, which word times are read from; on processors it
+            // is no faster in this version.
+            params.flash_attn = false;
+            params.dtw_token_timestamps = true;
+            params.dtw_aheads_preset = header.alignment_heads();
+            params.dtw_n_top = header.top_layers();
+            params.dtw_mem_size = ALIGNMENT_BYTES;
+            sys::whisper_init_from_file_with_params_no_state(c_path.as_ptr(), params)
+        };
+        let context = NonNull::new(context)
+            .ok_or_else(|| AsrError::Model("whisper.cpp rejected the file (incomplete or damaged)".into()))?;
+        // SAFETY: the context was just created.
+        let multilingual = unsafe { sys::whisper_is_multilingual(context.as_ptr()) } != 0;
+        Ok(Arc::new(Self {
+            context,
+            multilingual,
+            threads: options.threads.clamp(1, 64) as c_int,
+            bytes: header.file_bytes,
+        }))
+    }
+
+    /// What the model can do.
+    pub fn spec(&self) -> TranscriberSpec {
+        TranscriberSpec { window: WINDOW, multilingual: self.multilingual }
+    }
+
+    /// Memory of the weights, in bytes, by the size of the file.
+    pub fn weight_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn as_ptr(&self) -> *mut sys::whisper_context {
+        self.context.as_ptr()
+    }
+
+    /// Bytes of a token's text; empty for special and timestamp tokens.
+    fn token_bytes(&self, id: sys::whisper_token) -> Vec<u8> {
+        // SAFETY: ids come from the model; the string belongs to the context.
+        unsafe {
+            if id >= sys::whisper_token_eot(self.as_ptr()) {
+                return Vec::new();
+            }
+            let text = sys::whisper_token_to_str(self.as_ptr(), id);
+            if text.is_null() { Vec::new() } else { CStr::from_ptr(text).to_bytes().to_vec() }
+        }
+    }
+
+    /// The last tokens of `prompt` that fit beside the text the model may write.
+    fn tokenize(&self, prompt: &str) -> Vec<sys::whisper_token> {
+        let mut start = prompt.len().saturating_sub(MAX_PROMPT_BYTES);
+        while !prompt.is_char_boundary(start) {
+            start += 1;
+        }
+        let text: String = prompt[start..].chars().filter(|c| *c != '\0').collect();
+        let Ok(text) = CString::new(text) else { return Vec::new() };
+        let mut tokens = vec![0; MAX_PROMPT_BYTES + 1];
+        // SAFETY: the buffer holds one token per byte, the most that can come out.
+        let count = unsafe {
+            sys::whisper_tokenize(self.as_ptr(), text.as_ptr(), tokens.as_mut_ptr(), tokens.len() as c_int)
+        };
+        tokens.truncate(count.max(0) as usize);
+        // SAFETY: reads a constant of the model.
+        let longest = (unsafe { sys::whisper_n_text_ctx(self.as_ptr()) } / 2 - 1).max(0) as usize;
+        let surplus = tokens.len().saturating_sub(longest);
+        tokens.split_off(surplus)
+    }
+}
+
+impl Drop for WhisperModel {
+    fn drop(&mut self) {
+        // SAFETY: the last Arc is gone, so no state refers to the context.
+        unsafe { sys::whisper_free(self.as_ptr()) }
+    }
+}
+
+/// One worker's decoding state on a shared model.
+pub struct WhisperTranscriber {
+    // Declared before `model`: freed first.
+    state: Option<State>,
+    /// Whether the state's random generator has been used.
+    sampled: bool,
+    model: Arc<WhisperModel>,
+}
+
+struct State(NonNull<sys::whisper_state>);
+
+// SAFETY: a state may move between threads; it is used by one at a time (`&mut self`).
+unsafe impl Send for State {}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // SAFETY: created by whisper_init_state and freed only here.
+        unsafe { sys::whisper_free_state(self.0.as_ptr()) }
+    }
+}
+
+impl WhisperTranscriber {
+    /// A worker for `model`.
+    ///
+    /// # Errors
+    /// When memory for its buffers cannot be had.
+    pub fn new(model: Arc<WhisperModel>) -> Result<Self, AsrError> {
+        let mut worker = Self { state: None, sampled: false, model };
+        worker.state()?;
+        Ok(worker)
+    }
+
+    fn state(&mut self) -> Result<*mut sys::whisper_state, AsrError> {
+        if self.state.is_none() {
+            // SAFETY: the context is alive as long as `self.model`.
+            let state = unsafe { sys::whisper_init_state(self.model.as_ptr()) };
+            let state = NonNull::new(state)
+                .ok_or_else(|| AsrError::Engine("no memory for a decoding state".into()))?;
+            self.state = Some(State(state));
+        }
+        Ok(self.state.as_ref().expect("just created").0.as_ptr())
+    }
+
+    /// Decodes from frame `seek` to the end of the chunk; `samples` are given at the first call only.
+    fn decode_window(
+        &mut self,
+        samples: &[f32],
+        seek: usize,
+        prompt: &[sys::whisper_token],
+        options: &DecodingOptions,
+        cancel: &CancelToken,
+    ) -> Result<Window, AsrError> {
+        if cancel.is_cancelled() {
+            return Err(AsrError::Cancelled);
+        }
+        let state = self.state()?;
+        let model = Arc::clone(&self.model);
+        let language = CString::new(options.language.code()).expect("language codes hold no NUL");
+        let mut watch = Watch::new(&model, state, cancel);
+        let mut params = full_params(options, model.threads);
+        params.offset_ms = (seek * 10) as c_int;
+        params.language = language.as_ptr();
+        params.prompt_tokens = prompt.as_ptr();
+        params.prompt_n_tokens = prompt.len() as c_int;
+        watch.install(&mut params);
+        // SAFETY: every pointer in `params` (language, prompt, watch) outlives the call; the state belongs
+        // to this worker alone.
+        let code = unsafe { full(&model, state, params, samples) };
+        self.sampled |= watch.attempts > 1 || options.temperature > 0.0;
+        if code != 0 {
+            self.discard_state(code);
+        }
+        if cancel.is_cancelled() {
+            return Err(AsrError::Cancelled);
+        }
+        if code != 0 {
+            return Err(AsrError::Engine(format!("whisper.cpp ended with code {code}")));
+        }
+        Ok(results::read_window(&model, state, &watch, options))
+    }
+
+    /// Makes the next chunk independent of the last: sampling advances the random generator of a state's
+    /// first decoder, which whisper.cpp seeds only when the state is made.
+    fn forget_randomness(&mut self) {
+        if std::mem::take(&mut self.sampled) {
+            self.state = None;
+        }
+    }
+
+    /// Frees the state after an error of the engine.
+    fn discard_state(&mut self, code: c_int) {
+        if let Some(state) = self.state.take() {
+            // On -7 whisper.cpp has freed the state itself.
+            if code == -7 { std::mem::forget(state) } else { drop(state) }
+        }
+    }
+}
+
+/// `whisper_full_params` with everything that decides the result set from `options`.
+fn full_params(options: &DecodingOptions, threads: c_int) -> sys::whisper_full_params {
+    let strategy = if options.beam_size > 1 {
+        sys::whisper_sampling_strategy_WHISPER_SAMPLING_BEAM_SEARCH
+    } else {
+        sys::whisper_sampling_strategy_WHISPER_SAMPLING_GREEDY
+    };
+    // SAFETY: returns plain data.
+    let mut params = unsafe { sys::whisper_full_default_params(strategy) };
+    params.n_threads = threads;
+    params.no_context = true;
+    params.translate = options.task == Task::Translate;
+    params.print_progress = false;
+    params.print_realtime = false;
+    params.print_special = false;
+    params.print_timestamps = false;
+    // One window per call, with its tokens in one piece: `window` splits them into segments, and the seek
+    // from window to window stays in our hands. The alignment of words would stop the process on the few
+    // last frames that whisper.cpp's own seek can leave over.
+    params.single_segment = true;
+    params.temperature = options.temperature;
+    params.temperature_inc = options.temperature_increment;
+    params.entropy_thold = options.entropy_threshold;
+    params.logprob_thold = options.logprob_threshold;
+    // whisper.cpp reads its no-speech probability from a stale buffer whenever the prompt has more than
+    // one token. A threshold no probability reaches keeps it out of every decision; `results` applies
+    // the rule with the probability that `watch` measures.
+    params.no_speech_thold = 2.0;
+    params.greedy.best_of = c_int::from(options.best_of.clamp(1, MAX_DECODERS));
+    params.beam_search.beam_size = c_int::from(options.beam_size.clamp(1, MAX_DECODERS));
+    params
+}
+
+/// `samples`, with silence after them where they are shorter than the engine's least.
+fn pad(samples: &[f32]) -> Cow<'_, [f32]> {
+    let least = MIN_FRAMES * FRAME;
+    if samples.len() >= least {
+        return Cow::Borrowed(samples);
+    }
+    let mut padded = samples.to_vec();
+    padded.resize(least, 0.0);
+    Cow::Owned(padded)
+}
+
+/// Runs the engine on `samples`; on none, on the spectrogram it has.
+///
+/// # Safety
+/// The pointers in `params` must be valid, and `state` must belong to `model` and be used by nobody else.
+unsafe fn full(
+    model: &WhisperModel,
+    state: *mut sys::whisper_state,
+    params: sys::whisper_full_params,
+    samples: &[f32],
+) -> c_int {
+    unsafe {
+        sys::whisper_full_with_state(model.as_ptr(), state, params, samples.as_ptr(), samples.len() as c_int)
+    }
+}
+
+impl Transcriber for WhisperTranscriber {
+    fn spec(&self) -> TranscriberSpec {
+        self.model.spec()
+    }
+
+    fn transcribe(
+        &mut self,
+        samples: &[f32],
+        options: &DecodingOptions,
+        cancel: &CancelToken,
+    ) -> Result<ChunkTranscript, AsrError> {
+        self.forget_randomness();
+        let model = Arc::clone(&self.model);
+        let prompt = model.tokenize(&options.prompt);
+        let mut chunk = ChunkTranscript { segments: Vec::new(), prompt_tokens: prompt.len() };
+        let padded = pad(&samples[..samples.len().min(WINDOW)]);
+        let frames = samples.len().min(WINDOW) / FRAME;
+        let mut seek = 0;
+        // The spectrogram of the first call serves the later ones.
+        let mut unheard: &[f32] = &padded;
+        for _ in 0..MAX_WINDOWS {
+            if seek > 0 && seek + MIN_FRAMES > frames {
+                break;
+            }
+            let window = self.decode_window(unheard, seek, &prompt, options, cancel)?;
+            unheard = &[];
+            let part = Part { seek, end: frames, options };
+            chunk.segments.extend(results::segments(&model, &window, &part));
+            seek += window.advance(frames.saturating_sub(seek));
+        }
+        Ok(chunk)
+    }
+
+    fn language_probabilities(
+        &mut self,
+        samples: &[f32],
+        cancel: &CancelToken,
+    ) -> Result<Vec<f32>, AsrError> {
+        if cancel.is_cancelled() {
+            return Err(AsrError::Cancelled);
+        }
+        if !self.model.multilingual {
+            return Ok(vec![1.0]);
+        }
+        let samples = &samples[..samples.len().min(WINDOW)];
+        self.forget_randomness();
+        let state = self.state()?;
+        let (context, threads) = (self.model.as_ptr(), self.model.threads);
+        // SAFETY: the buffer holds one probability per language id; the state belongs to this worker.
+        unsafe {
+            let mut probabilities = vec![0.0; (sys::whisper_lang_max_id() + 1) as usize];
+            let samples_len = samples.len() as c_int;
+            let mel =
+                sys::whisper_pcm_to_mel_with_state(context, state, samples.as_ptr(), samples_len, threads);
+            if mel != 0 {
+                return Err(AsrError::Engine(format!("the spectrogram failed with code {mel}")));
+            }
+            let best = sys::whisper_lang_auto_detect_with_state(
+                context,
+                state,
+                0,
+                threads,
+                probabilities.as_mut_ptr(),
+            );
+            if best < 0 {
+                return Err(AsrError::Engine(format!("language detection failed with code {best}")));
+            }
+            Ok(probabilities)
+        }
+    }
+}
+
+/// One line about the engine and the processor features it was built for.
+pub fn engine_info() -> String {
+    // SAFETY: a static string of the library.
+    let info = unsafe { CStr::from_ptr(sys::whisper_print_system_info()) };
+    format!("whisper.cpp {} ({})", whisper_rs::WHISPER_CPP_VERSION, info.to_string_lossy().trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bundled_model() -> Arc<WhisperModel> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin");
+        WhisperModel::load(&path, WhisperOptions { use_gpu: false, threads: 1 }).unwrap()
+    }
+
+    /// Two seconds of a hum: sound without words.
+    fn hum() -> Vec<f32> {
+        (0..32_000).map(|i| (i as f32 * 0.05).sin() * 0.3).collect()
+    }
+
+    /// Runs the engine as `transcribe` does, without its first look at the token, so that only the abort
+    /// callback can stop it. Gives the engine's code and how many graphs ran.
+    fn run_watched(cancel: &CancelToken) -> (c_int, usize) {
+        let model = bundled_model();
+        let mut worker = WhisperTranscriber::new(Arc::clone(&model)).unwrap();
+        let state = worker.state().unwrap();
+        let mut watch = Watch::new(&model, state, cancel);
+        let mut params = full_params(&DecodingOptions::default(), 1);
+        params.language = c"en".as_ptr();
+        watch.install(&mut params);
+        // SAFETY: as in `transcribe`.
+        let code = unsafe { full(&model, state, params, &hum()) };
+        (code, watch.graphs)
+    }
+
+    #[test]
+    fn the_abort_callback_stops_the_engine_after_the_running_graph() {
+        let (code, graphs) = run_watched(&CancelToken::new());
+        assert_eq!(code, 0);
+        assert!(graphs > 2, "{graphs} graphs: encoder and decoder must have run");
+
+        let cancelled = CancelToken::new();
+        cancelled.cancel();
+        let (code, graphs) = run_watched(&cancelled);
+        assert_eq!((code, graphs), (-6, 1), "the encoder's graph must be the last");
+    }
+
+    #[test]
+    fn the_same_chunk_gives_the_same_result_whatever_came_before() {
+        let mut worker = WhisperTranscriber::new(bundled_model()).unwrap();
+        let cold = DecodingOptions::default();
+        let hot = DecodingOptions { temperature: 1.0, ..DecodingOptions::default() };
+        let cancel = CancelToken::new();
+        let noise: Vec<f32> = hum().iter().zip(1u32..).map(|(s, i)| s + (i.wrapping_mul(2_654_435_761) as f32 / 4e9)).collect();
+        let first = worker.transcribe(&noise, &hot, &cancel).unwrap();
+        worker.transcribe(&hum(), &cold, &cancel).unwrap();
+        worker.transcribe(&hum(), &hot, &cancel).unwrap();
+        assert_eq!(worker.transcribe(&noise, &hot, &cancel).unwrap(), first);
+    }
+
+    #[test]
+    fn a_prompt_is_cut_to_what_the_model_can_take() {
+        let model = bundled_model();
+        assert!(model.tokenize("").is_empty());
+        let long = "a\0 é".repeat(50_000) + &"x".repeat(100_000);
+        let tokens = model.tokenize(&long);
+        assert!(!tokens.is_empty() && tokens.len() < 224, "{}", tokens.len());
+    }
+
+    #[test]
+    fn files_that_are_no_models_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.bin");
+        let options = WhisperOptions { use_gpu: false, threads: 1 };
+        assert!(WhisperModel::load(&path, options).is_err());
+        std::fs::write(&path, b"lmgg but nothing else").unwrap();
+        assert!(WhisperModel::load(&path, options).is_err());
+        let real = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin"));
+        std::fs::write(&path, &real.unwrap()[..2_000_000]).unwrap();
+        assert!(WhisperModel::load(&path, options).is_err(), "a cut-off file must not load");
+    }
+}

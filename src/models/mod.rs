@@ -1,11 +1,17 @@
 //! Which models there are, where they lie, how they are fetched, and who keeps them in memory.
 //!
-//! `catalogue` reads `catalogue.toml` and the folders of models; `download` fetches and verifies;
-//! `manager` loads each model once and hands out leases.
+//! `entries` is what `catalogue.toml` says, `shelf` what lies in the folders, and `catalogue` puts the two
+//! together; `download` fetches from the hub, `verify` hashes, `manager` loads each model once and hands out
+//! leases, and `cli` is `diarist models …`. Nothing here is fetched unless somebody asks for it by `pull`.
 
 pub mod catalogue;
+pub mod cli;
 pub mod download;
+pub mod entries;
+mod hub;
 pub mod manager;
+mod shelf;
+pub mod verify;
 
 use crate::error::ErrorKind;
 
@@ -34,6 +40,14 @@ pub enum ModelError {
         /// What is wrong, and the remedy.
         reason: String,
     },
+    /// There is no room in memory beside the models in use now.
+    #[error("there is no room in memory for the model `{id}` now: {reason}")]
+    NoRoom {
+        /// Id in the catalogue.
+        id: String,
+        /// What takes the room, and the remedy.
+        reason: String,
+    },
     /// A download failed.
     #[error("downloading `{id}` failed: {reason}")]
     Download {
@@ -48,11 +62,17 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// `Unknown`, with the name made fit for a message, whatever it holds.
+    pub fn unknown(name: &str) -> Self {
+        Self::Unknown { name: entries::printable(name) }
+    }
+
     /// What kind of ending this is for the request.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unknown { .. } | Self::NotInstalled { .. } => ErrorKind::ModelNotFound,
             Self::Unusable { .. } => ErrorKind::ModelUnusable,
+            Self::NoRoom { .. } => ErrorKind::Busy,
             Self::Download { .. } => ErrorKind::Unavailable,
             Self::Catalogue(_) => ErrorKind::Internal,
         }

@@ -1,9 +1,27 @@
 //! Everything that is decided before any work.
 
-use crate::audio::AudioSource;
+use crate::asr::engine::EnginePool;
+use crate::asr::{DecodingOptions, TranscriberSpec};
+use crate::audio::{AudioOptions, AudioSource};
 use crate::language::Language;
-use crate::transcript::Task;
-use crate::vad::VadOptions;
+use crate::models::manager::Lease;
+use crate::transcript::{Task, Warning};
+use crate::vad::{ChunkOptions, VadOptions};
+
+use super::PipelineError;
+
+/// What holds for every request unless it says otherwise.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// How recordings are taken in.
+    pub audio: AudioOptions,
+    /// When a stretch counts as speech.
+    pub vad: VadOptions,
+    /// How speech is cut.
+    pub chunks: ChunkOptions,
+    /// How chunks are decoded.
+    pub decoding: DecodingOptions,
+}
 
 /// How the recording is cut (`chunking_strategy`).
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -59,4 +77,85 @@ impl Request {
             condition_on_previous_text: false,
         }
     }
+}
+
+/// A request with its model: nothing is optional or unknown any more but the language.
+pub(crate) struct Plan {
+    /// Language spoken; `None` to detect it.
+    pub language: Option<Language>,
+    /// Where detection may choose from; empty for all.
+    pub candidate_languages: Vec<Language>,
+    /// When a stretch counts as speech.
+    pub vad: VadOptions,
+    /// How speech is cut.
+    pub chunks: ChunkOptions,
+    /// How chunks are decoded; its language is set once it is known.
+    pub decoding: DecodingOptions,
+    /// Whether each chunk is given the text of the one before.
+    pub condition_on_previous_text: bool,
+    /// What will be done differently than asked.
+    pub warnings: Vec<Warning>,
+}
+
+impl Plan {
+    pub fn new(
+        request: &Request,
+        options: &PipelineOptions,
+        engine: &Lease<EnginePool>,
+    ) -> Result<Self, PipelineError> {
+        let spec = engine.spec();
+        let id = &engine.model().id;
+        let decoding = DecodingOptions {
+            task: request.task,
+            prompt: request.prompt.clone(),
+            temperature: request.temperature,
+            beam_size: request.beam_size.unwrap_or(options.decoding.beam_size),
+            word_times: request.word_times,
+            ..options.decoding.clone()
+        };
+        let target_ms = engine.model().chunk_target_ms;
+        Ok(Self {
+            language: known_language(request, spec, id)?,
+            candidate_languages: request.candidate_languages.clone(),
+            vad: match request.chunking {
+                Chunking::Auto => options.vad,
+                Chunking::Vad(vad) => vad,
+            },
+            chunks: ChunkOptions { target_ms: target_ms.unwrap_or(options.chunks.target_ms), ..options.chunks },
+            decoding,
+            condition_on_previous_text: request.condition_on_previous_text,
+            warnings: limits_of(request, spec, id),
+        })
+    }
+}
+
+/// The language if it need not be detected.
+fn known_language(
+    request: &Request,
+    spec: TranscriberSpec,
+    model: &str,
+) -> Result<Option<Language>, PipelineError> {
+    if spec.multilingual {
+        return Ok(request.language);
+    }
+    match request.language {
+        Some(language) if language != Language::ENGLISH => Err(PipelineError::Incapable {
+            field: "language",
+            message: format!(
+                "the model `{model}` knows English only, not {}; choose a multilingual one \
+                 (`diarist models list`)",
+                language.name()
+            ),
+        }),
+        _ => Ok(Some(Language::ENGLISH)),
+    }
+}
+
+/// What an English-only model does differently than asked.
+fn limits_of(request: &Request, spec: TranscriberSpec, model: &str) -> Vec<Warning> {
+    if request.task == Task::Translate && !spec.multilingual {
+        let message = format!("the model `{model}` knows English only: the recording was taken to be English");
+        return vec![Warning::new("english_only_model", message)];
+    }
+    Vec::new()
 }

@@ -1,1 +1,268 @@
 //! The ONNX Runtime environment: found, loaded and shared once.
+//!
+//! ONNX Runtime is a shared library beside the program, not linked into it. It is looked for on first use
+//! and stays loaded; rooms ask for a `session` and know nothing of where it came from. Knows no model.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use ort::session::Session;
+
+/// Environment variables that name the library, strongest first; the second is ort's own.
+const PATH_VARIABLES: [&str; 2] = ["DIARIST_ONNXRUNTIME", "ORT_DYLIB_PATH"];
+
+/// Folder that `make run` installs the library into.
+const RUNTIME_DIR: &str = ".runtime";
+
+/// What the library's file name starts with, the version following on Linux.
+#[cfg(target_os = "macos")]
+const LIBRARY_PREFIX: &str = "libonnxruntime";
+#[cfg(target_os = "windows")]
+const LIBRARY_PREFIX: &str = "onnxruntime.dll";
+#[cfg(not(any(target_os = "macos", target_os = "windows")))]
+const LIBRARY_PREFIX: &str = "libonnxruntime.so";
+
+/// What the system's linker is asked for when no file was found.
+#[cfg(target_os = "macos")]
+const LINKER_NAMES: [&str; 1] = ["libonnxruntime.dylib"];
+#[cfg(target_os = "windows")]
+const LINKER_NAMES: [&str; 1] = ["onnxruntime.dll"];
+#[cfg(not(any(target_os = "macos", target_os = "windows")))]
+const LINKER_NAMES: [&str; 2] = ["libonnxruntime.so", "libonnxruntime.so.1"];
+
+/// How many folders above the program are searched: target/release/diarist lies two below the root.
+const ANCESTORS: usize = 4;
+
+static RUNTIME: OnceLock<Result<OnnxRuntime, OnnxError>> = OnceLock::new();
+
+/// Why ONNX Runtime or one of its models cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OnnxError {
+    /// No library was found anywhere.
+    #[error(
+        "ONNX Runtime is not installed: no {LIBRARY_PREFIX} beside the program, in {RUNTIME_DIR}/ or known to \
+         the system; `make run` installs it, or set DIARIST_ONNXRUNTIME to the library's path"
+    )]
+    Missing,
+    /// There is a library, but it does not load.
+    #[error(
+        "ONNX Runtime cannot be loaded from {path}: {reason}; set DIARIST_ONNXRUNTIME to a library of version \
+         1.{} or newer",
+        ort::MINOR_VERSION
+    )]
+    Unusable {
+        /// The library.
+        path: String,
+        /// What the loader says.
+        reason: String,
+    },
+    /// The file is not a model that ONNX Runtime can run.
+    #[error("{path} is not a usable ONNX model: {reason}")]
+    Model {
+        /// The model file.
+        path: String,
+        /// What ONNX Runtime says.
+        reason: String,
+    },
+}
+
+/// The loaded library.
+#[derive(Debug)]
+pub struct OnnxRuntime {
+    environment: Environment,
+    path: PathBuf,
+}
+
+impl OnnxRuntime {
+    /// The library's file, or the bare name when the system's linker found it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Version and place in one line, for `doctor` and the log at start.
+    pub fn describe(&self) -> String {
+        let resolved = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        match version_in_name(&resolved) {
+            Some(version) => format!("ONNX Runtime {version} ({})", self.path.display()),
+            None => format!("ONNX Runtime ({}; {})", self.path.display(), ort::info()),
+        }
+    }
+
+    /// Loads the model at `path` for one thread: work is spread over workers, never inside an operator,
+    /// and nothing spins while it waits. Running a session takes it exclusively: one per worker.
+    ///
+    /// # Errors
+    /// `Model` when the file is missing or not a model.
+    pub fn session(&self, path: &Path) -> Result<Session, OnnxError> {
+        self.build_session(path).map_err(|reason| OnnxError::Model {
+            path: path.display().to_string(),
+            reason: one_line(&reason),
+        })
+    }
+
+    fn build_session(&self, path: &Path) -> Result<Session, String> {
+        let text = |error: ort::Error<_>| error.to_string(); // builder errors are not Send
+        Session::builder(&self.environment)
+            .map_err(|error| error.to_string())?
+            .with_intra_threads(1)
+            .map_err(text)?
+            .with_inter_threads(1)
+            .map_err(text)?
+            .with_intra_op_spinning(false)
+            .map_err(text)?
+            .with_inter_op_spinning(false)
+            .map_err(text)?
+            .commit_from_file(path)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// The process's ONNX Runtime. The first call decides for the life of the process: it loads the library
+/// at `explicit` or, without one, the first that is found.
+///
+/// # Errors
+/// `Missing` or `Unusable`, the same on every call.
+pub fn runtime(explicit: Option<&Path>) -> Result<&'static OnnxRuntime, OnnxError> {
+    RUNTIME.get_or_init(|| find_and_load(explicit)).as_ref().map_err(Clone::clone)
+}
+
+/// Loads the model at `path` with the process's runtime; see `OnnxRuntime::session`.
+///
+/// # Errors
+/// Any of `OnnxError`.
+pub fn session(path: &Path) -> Result<Session, OnnxError> {
+    runtime(None)?.session(path)
+}
+
+/// A library that somebody named is the only one tried; of those found, the first that loads is used.
+fn find_and_load(explicit: Option<&Path>) -> Result<OnnxRuntime, OnnxError> {
+    let named = explicit.map(Path::to_path_buf).or_else(|| {
+        let values = PATH_VARIABLES.iter().filter_map(env::var_os);
+        values.filter(|value| !value.is_empty()).map(PathBuf::from).next()
+    });
+    if let Some(path) = named {
+        // The loader would take a relative path from the program's folder.
+        return load(&std::path::absolute(&path).unwrap_or(path));
+    }
+    let mut unusable = None;
+    for path in
+        search_dirs(env::current_exe().ok(), env::current_dir().ok()).iter().flat_map(|dir| libraries(dir))
+    {
+        match load(&path) {
+            Ok(runtime) => return Ok(runtime),
+            Err(error) => unusable = unusable.or(Some(error)),
+        }
+    }
+    let by_linker = LINKER_NAMES.iter().find_map(|name| load(Path::new(name)).ok());
+    by_linker.ok_or(unusable.unwrap_or(OnnxError::Missing))
+}
+
+/// Folders that may hold the library, nearest first.
+fn search_dirs(program: Option<PathBuf>, current: Option<PathBuf>) -> Vec<PathBuf> {
+    let mut dirs = Vec::new();
+    if let Some(program_dir) = program.as_deref().and_then(Path::parent) {
+        dirs.push(program_dir.to_path_buf());
+        dirs.push(program_dir.join("..").join("lib"));
+        dirs.extend(program_dir.ancestors().take(ANCESTORS).map(|dir| dir.join(RUNTIME_DIR)));
+    }
+    dirs.extend(current.map(|dir| dir.join(RUNTIME_DIR)));
+    dirs
+}
+
+/// The libraries in `dir`, the newest version last in name order first; nothing when there is no such folder.
+fn libraries(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = dir.read_dir() else { return Vec::new() };
+    let is_library = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // ONNX Runtime's own plug-ins share the prefix up to an underscore.
+        name.starts_with(LIBRARY_PREFIX) && !name.contains('_')
+    };
+    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_library).collect();
+    found.sort();
+    found.reverse();
+    found
+}
+
+fn load(path: &Path) -> Result<OnnxRuntime, OnnxError> {
+    let unusable =
+        |reason: String| OnnxError::Unusable { path: path.display().to_string(), reason: one_line(&reason) };
+    let builder = ort::init_from(path).map_err(|error| unusable(error.to_string()))?;
+    let environment = builder
+        .with_name("diarist")
+        .with_telemetry(false)
+        .build()
+        .map_err(|error| unusable(error.to_string()))?;
+    Ok(OnnxRuntime { environment, path: path.to_path_buf() })
+}
+
+/// `1.31.1` of `libonnxruntime.so.1.31.1` and `libonnxruntime.1.31.1.dylib`: the library's interface
+/// tells its version only to whoever opens it by hand.
+fn version_in_name(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    let from_digit = &name[name.find(|c: char| c.is_ascii_digit())?..];
+    let end = from_digit.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(from_digit.len());
+    let version = from_digit[..end].trim_end_matches('.');
+    version.contains('.').then_some(version)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_folder_of_the_repository_is_searched_from_the_built_program() {
+        let dirs = search_dirs(Some("/repo/target/release/diarist".into()), Some("/elsewhere".into()));
+        let position = |dir: &str| dirs.iter().position(|known| known == Path::new(dir));
+        assert!(position("/repo/.runtime").is_some());
+        assert!(position("/elsewhere/.runtime").is_some());
+        assert_eq!(position("/repo/target/release"), Some(0));
+        assert!(position("/repo/.runtime") < position("/elsewhere/.runtime"));
+    }
+
+    #[test]
+    fn without_program_and_folder_there_is_nothing_to_search() {
+        assert!(search_dirs(None, None).is_empty());
+        assert!(libraries(Path::new("/no/such/folder")).is_empty());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn only_the_library_itself_is_taken_from_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in
+            ["libonnxruntime.so.1.31.1", "libonnxruntime_providers_shared.so", "libonnx.so", "notes.txt"]
+        {
+            std::fs::write(dir.path().join(name), b"").unwrap();
+        }
+        assert_eq!(libraries(dir.path()), [dir.path().join("libonnxruntime.so.1.31.1")]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_named_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("libonnxruntime.so");
+        std::fs::write(&path, b"not a library").unwrap();
+        let error = load(&path).unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, OnnxError::Unusable { .. }));
+        assert!(
+            message.contains("libonnxruntime.so") && message.contains("DIARIST_ONNXRUNTIME"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn the_version_is_read_from_the_file_name() {
+        let version = |name: &'static str| version_in_name(Path::new(name));
+        assert_eq!(version("/x/libonnxruntime.so.1.31.1"), Some("1.31.1"));
+        assert_eq!(version("libonnxruntime.1.31.1.dylib"), Some("1.31.1"));
+        assert_eq!(version("libonnxruntime.so"), None);
+        assert_eq!(version("libonnxruntime.so.1"), None);
+    }
+}

@@ -1,14 +1,27 @@
 //! Speech regions to chunks for the recogniser. Pure.
+//!
+//! Regions are packed together, the pauses between them included, so that a chunk is one contiguous
+//! stretch of the recording and restoring its times is one addition. Where somebody speaks on for longer
+//! than a chunk may be, chunks overlap and `asr::stitch` joins what both heard.
+
+use crate::time::{Chunk, SampleIndex, SpeechRegion, TimeSpan, ms_to_samples};
+
+/// A longer pause is never bridged inside a chunk, in ms: the recogniser would spend its window on
+/// silence, in which Whisper tends to invent text.
+const MAX_BRIDGED_PAUSE_MS: u64 = 3_000;
+
+/// Longer times in the options count as this much, so that no sum of samples overflows.
+const MAX_OPTION_MS: u64 = 24 * 3_600_000;
 
 /// How the recording is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChunkOptions {
-    /// Longest chunk, in ms; the recogniser's window.
+    /// Longest chunk, in ms; the recogniser's window. At least 1.
     pub max_ms: u64,
     /// A chunk is closed at the first pause after this much, in ms. `max_ms` packs as much as fits; 0
     /// gives every region a chunk of its own.
     pub target_ms: u64,
-    /// Overlap of two chunks where there is no pause to cut in, in ms.
+    /// Overlap of two chunks where there is no pause to cut in, in ms; at most half of `max_ms`.
     pub overlap_ms: u64,
 }
 
@@ -19,21 +32,252 @@ impl Default for ChunkOptions {
 }
 
 /// Turns regions into chunks as they come.
-pub struct Chunker {}
+///
+/// No chunk is longer than `max_ms`; every sample of every region is owned by exactly one chunk; spans
+/// and owned spans are ordered, and at most two consecutive chunks hear the same sample.
+pub struct Chunker {
+    max: SampleIndex,
+    target: SampleIndex,
+    overlap: SampleIndex,
+    max_pause: SampleIndex,
+    /// What the open chunk packs, in order; together at most `max` long.
+    packed: Vec<TimeSpan>,
+    /// Where the open chunk begins to own, if that is later than it begins to hear.
+    owned_start: SampleIndex,
+}
 
 impl Chunker {
-    /// A chunker for one recording.
-    pub fn new(_options: ChunkOptions) -> Self {
-        unimplemented!()
+    /// A chunker for one recording. Options out of range are brought into it.
+    pub fn new(options: ChunkOptions) -> Self {
+        let max = ms_to_samples(options.max_ms.clamp(1, MAX_OPTION_MS));
+        Self {
+            max,
+            target: ms_to_samples(options.target_ms.min(MAX_OPTION_MS)).min(max),
+            overlap: ms_to_samples(options.overlap_ms.min(MAX_OPTION_MS)).min(max / 2),
+            max_pause: ms_to_samples(MAX_BRIDGED_PAUSE_MS),
+            packed: Vec::new(),
+            owned_start: 0,
+        }
     }
 
     /// Takes the next region; gives the chunks that are now complete.
-    pub fn push(&mut self, _region: crate::time::SpeechRegion) -> Vec<crate::time::Chunk> {
-        unimplemented!()
+    pub fn push(&mut self, region: SpeechRegion) -> Vec<Chunk> {
+        let mut done = Vec::new();
+        let mut span = region.span;
+        if let Some(last) = self.packed.last() {
+            let too_far = span.start.saturating_sub(last.end) > self.max_pause;
+            if too_far || span.len() > self.max {
+                done.extend(self.close(self.packed.len()));
+            } else if span.end - self.packed[0].start > self.max {
+                done.extend(self.close(self.best_cut(span)));
+            }
+        }
+        if span.len() > self.max {
+            span = self.split(span, &mut done);
+        }
+        self.packed.push(span);
+        if span.end - self.packed[0].start >= self.target {
+            done.extend(self.close(self.packed.len()));
+        }
+        done
     }
 
     /// Ends the recording; gives what is still open.
-    pub fn finish(self) -> Vec<crate::time::Chunk> {
-        unimplemented!()
+    pub fn finish(mut self) -> Vec<Chunk> {
+        self.close(self.packed.len()).into_iter().collect()
+    }
+
+    /// How many of the packed regions to close so that `next` fits with the rest: up to the longest pause
+    /// in the last third of the window, or to the last pause when none is there. Of equal pauses the
+    /// later counts (touching regions were padded up to the middle of a pause).
+    fn best_cut(&self, next: TimeSpan) -> usize {
+        let late = self.packed[0].start + self.max * 2 / 3;
+        let candidates = (1..=self.packed.len()).filter_map(|count| {
+            let rest_start = self.packed.get(count).map_or(next.start, |region| region.start);
+            let cut = self.packed[count - 1].end;
+            let fits = next.end - rest_start <= self.max;
+            (fits && cut >= late).then_some((rest_start.saturating_sub(cut), count))
+        });
+        candidates.max().map_or(self.packed.len(), |(_, count)| count)
+    }
+
+    /// Closes the chunk of the first `count` packed regions; the others stay open.
+    fn close(&mut self, count: usize) -> Option<Chunk> {
+        let closed = self.packed.drain(..count);
+        let span = closed.fold(None, |span: Option<TimeSpan>, region| {
+            Some(TimeSpan::new(span.map_or(region.start, |span| span.start), region.end))
+        })?;
+        let owned = TimeSpan::new(self.owned_start.max(span.start), span.end);
+        Some(Chunk { span, owned })
+    }
+
+    /// Cuts speech without a pause into overlapping chunks that own up to the middle of each overlap.
+    /// Gives the last piece, not longer than `max`, which what follows may be packed with.
+    fn split(&mut self, long: TimeSpan, done: &mut Vec<Chunk>) -> TimeSpan {
+        let mut piece = TimeSpan::new(long.start, long.start + self.max);
+        let mut owned_start = long.start;
+        while piece.end < long.end {
+            let owned_end = piece.end - self.overlap / 2;
+            done.push(Chunk { span: piece, owned: TimeSpan::new(owned_start, owned_end) });
+            owned_start = owned_end;
+            piece = piece.shifted(self.max - self.overlap);
+        }
+        self.owned_start = owned_start;
+        TimeSpan::new(piece.start, long.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Chunks of regions given in seconds; (span start, span end, owned start, owned end) in seconds.
+    fn chunks_of(regions: &[(f64, f64)], options: ChunkOptions) -> Vec<(f64, f64, f64, f64)> {
+        let seconds = |at: SampleIndex| at as f64 / 16_000.0;
+        cut(regions.iter().map(|&(start, end)| span(start, end)), options)
+            .iter()
+            .map(|c| {
+                (seconds(c.span.start), seconds(c.span.end), seconds(c.owned.start), seconds(c.owned.end))
+            })
+            .collect()
+    }
+
+    fn span(start: f64, end: f64) -> TimeSpan {
+        TimeSpan::new((start * 16_000.0) as u64, (end * 16_000.0) as u64)
+    }
+
+    fn cut(spans: impl Iterator<Item = TimeSpan>, options: ChunkOptions) -> Vec<Chunk> {
+        let mut chunker = Chunker::new(options);
+        let mut chunks: Vec<Chunk> =
+            spans.flat_map(|span| chunker.push(SpeechRegion { span, confidence: 1.0 })).collect();
+        chunks.extend(chunker.finish());
+        chunks
+    }
+
+    #[test]
+    fn no_speech_gives_no_chunk() {
+        assert_eq!(chunks_of(&[], ChunkOptions::default()), []);
+    }
+
+    #[test]
+    fn regions_are_packed_until_the_next_does_not_fit() {
+        let regions = [(1.0, 9.0), (10.0, 19.0), (20.0, 28.0), (29.0, 35.0)];
+        assert_eq!(
+            chunks_of(&regions, ChunkOptions::default()),
+            [(1.0, 28.0, 1.0, 28.0), (29.0, 35.0, 29.0, 35.0)]
+        );
+    }
+
+    #[test]
+    fn the_cut_falls_into_the_longest_pause_of_the_last_third() {
+        let regions = [(0.0, 8.0), (10.5, 20.5), (22.5, 27.0), (27.5, 29.0), (29.3, 40.0)];
+        assert_eq!(
+            chunks_of(&regions, ChunkOptions::default()),
+            [(0.0, 20.5, 0.0, 20.5), (22.5, 40.0, 22.5, 40.0)]
+        );
+    }
+
+    #[test]
+    fn the_best_pause_is_passed_over_when_the_rest_would_not_fit() {
+        let regions = [(0.0, 21.0), (23.0, 29.0), (29.3, 54.0)];
+        assert_eq!(
+            chunks_of(&regions, ChunkOptions::default()),
+            [(0.0, 29.0, 0.0, 29.0), (29.3, 54.0, 29.3, 54.0)]
+        );
+    }
+
+    #[test]
+    fn a_long_silence_is_never_bridged() {
+        let regions = [(0.0, 2.0), (4.9, 6.0), (9.1, 10.0)];
+        assert_eq!(
+            chunks_of(&regions, ChunkOptions::default()),
+            [(0.0, 6.0, 0.0, 6.0), (9.1, 10.0, 9.1, 10.0)]
+        );
+    }
+
+    #[test]
+    fn target_zero_gives_every_region_its_own_chunk_at_once() {
+        let mut chunker = Chunker::new(ChunkOptions { target_ms: 0, ..ChunkOptions::default() });
+        let first = chunker.push(SpeechRegion { span: span(0.0, 1.0), confidence: 1.0 });
+        assert_eq!(first, [Chunk { span: span(0.0, 1.0), owned: span(0.0, 1.0) }]);
+    }
+
+    #[test]
+    fn a_chunk_is_closed_at_the_first_pause_after_the_target() {
+        let options = ChunkOptions { target_ms: 10_000, ..ChunkOptions::default() };
+        let regions = [(0.0, 6.0), (7.0, 13.0), (14.0, 15.0)];
+        assert_eq!(chunks_of(&regions, options), [(0.0, 13.0, 0.0, 13.0), (14.0, 15.0, 14.0, 15.0)]);
+    }
+
+    #[test]
+    fn speech_without_a_pause_is_cut_with_an_overlap_that_both_own_half_of() {
+        assert_eq!(
+            chunks_of(&[(1.0, 60.0), (61.0, 63.0)], ChunkOptions::default()),
+            [(1.0, 31.0, 1.0, 29.0), (27.0, 57.0, 29.0, 55.0), (53.0, 63.0, 55.0, 63.0)]
+        );
+    }
+
+    /// Region lengths and the pauses before them, in samples, short and long ones alike.
+    fn regions() -> impl Strategy<Value = Vec<TimeSpan>> {
+        let pause = prop_oneof![0u64..2, 1_000u64..20_000, 20_000u64..100_000];
+        let length = prop_oneof![1u64..2_000, 2_000u64..100_000, 100_000u64..2_000_000];
+        prop::collection::vec((pause, length), 0..40).prop_map(|parts| {
+            let mut at = 0;
+            let place = |(pause, length): (u64, u64)| {
+                let span = TimeSpan::new(at + pause, at + pause + length);
+                at = span.end;
+                span
+            };
+            parts.into_iter().map(place).collect()
+        })
+    }
+
+    prop_compose! {
+        fn options()(
+            max_ms in prop_oneof![1u64..50, 1_000u64..40_000], target_ms in 0u64..40_000,
+            overlap_ms in 0u64..6_000,
+        ) -> ChunkOptions {
+            ChunkOptions { max_ms: max_ms.max(20), target_ms, overlap_ms }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_sample_of_speech_is_owned_once_and_no_chunk_is_too_long(
+            regions in regions(), options in options(),
+        ) {
+            let chunks = cut(regions.iter().copied(), options);
+            for chunk in &chunks {
+                prop_assert!(chunk.span.len() <= ms_to_samples(options.max_ms));
+                prop_assert!(!chunk.owned.is_empty());
+                prop_assert_eq!(chunk.owned.clamped(chunk.span), chunk.owned);
+            }
+            for pair in chunks.windows(2) {
+                prop_assert!(pair[0].owned.end <= pair[1].owned.start);
+                prop_assert!(pair[0].span.start < pair[1].span.start && pair[0].span.end < pair[1].span.end);
+                if pair[1].span.start < pair[0].span.end {
+                    prop_assert_eq!(pair[0].owned.end, pair[1].owned.start);
+                }
+            }
+            for triple in chunks.windows(3) {
+                prop_assert!(triple[0].span.end <= triple[2].span.start);
+            }
+            // Owned spans are disjoint, so their common length with a region counts each sample once.
+            for region in &regions {
+                let owned: u64 = chunks.iter().map(|chunk| chunk.owned.clamped(*region).len()).sum();
+                prop_assert_eq!(owned, region.len());
+            }
+        }
+
+        #[test]
+        fn a_pause_is_bridged_only_when_it_is_short(regions in regions()) {
+            let chunks = cut(regions.iter().copied(), ChunkOptions::default());
+            for pair in regions.windows(2) {
+                let pause = TimeSpan::new(pair[0].end, pair[1].start);
+                let bridged = chunks.iter().any(|c| c.span.start < pause.end && pause.start < c.span.end);
+                prop_assert!(!bridged || pause.is_empty() || pause.len() <= ms_to_samples(MAX_BRIDGED_PAUSE_MS));
+            }
+        }
     }
 }

@@ -1,0 +1,291 @@
+//! Chunks through the engine, and their text in order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::asr::engine::{EnginePool, ReadSamples, Session};
+use crate::asr::stitch::Stitcher;
+use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
+use crate::audio::PcmSpool;
+use crate::language::Language;
+use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
+use crate::transcript::{Segment, Transcript, Warning};
+use crate::vad::VoiceActivityDetector;
+
+use super::plan::Plan;
+use super::scan::ChunkScan;
+use super::{Control, Event, PipelineError, Stage, StageClock};
+
+/// Places listened to for the language of a recording.
+const LANGUAGE_PLACES: u64 = 3;
+
+/// How much is searched for speech at each of those places.
+const LANGUAGE_SEARCH: SampleIndex = ms_to_samples(60_000);
+
+/// Characters of earlier text given to a chunk that asked for it; more than the model keeps.
+const CONTEXT_CHARS: usize = 1_000;
+
+/// Recognises everything in `spool`.
+pub fn recognise(
+    plan: &Plan,
+    engine: &EnginePool,
+    spool: &Arc<PcmSpool>,
+    vad: &mut dyn VoiceActivityDetector,
+    control: &Control,
+    clock: &mut StageClock,
+) -> Result<Transcript, PipelineError> {
+    let session = engine.session(control.cancel.clone());
+    let (language, language_probability) = match plan.language {
+        Some(language) => (language, None),
+        None => {
+            let (language, probability) =
+                clock.time(Stage::Language, || detect_language(plan, &session, spool, vad, control))?;
+            (language, Some(probability))
+        }
+    };
+    control.emit(Event::Language(language));
+
+    let whole = TimeSpan::new(0, spool.len());
+    let scan = ChunkScan::new(spool, whole, vad, (plan.vad, plan.chunks), &control.cancel);
+    let run = Run {
+        plan,
+        session,
+        spool,
+        control,
+        options: DecodingOptions { language, ..plan.decoding.clone() },
+        limit: if plan.condition_on_previous_text { 1 } else { 2 * engine.workers() + 1 },
+        waiting: VecDeque::new(),
+        done: BTreeMap::new(),
+        next_index: 0,
+        stitcher: Stitcher::default(),
+        segments: Vec::new(),
+        prompt_tokens: 0,
+        failed: Vec::new(),
+        recognised: 0,
+    };
+    let (segments, prompt_tokens, warnings) = run.to_end(scan, clock)?;
+    Ok(Transcript {
+        task: plan.decoding.task,
+        language,
+        language_probability,
+        duration: spool.len(),
+        segments,
+        turns: Vec::new(),
+        prompt_tokens,
+        warnings,
+    })
+}
+
+/// Finds speech at several places and lets the longest chunks vote.
+fn detect_language(
+    plan: &Plan,
+    session: &Session<'_>,
+    spool: &Arc<PcmSpool>,
+    vad: &mut dyn VoiceActivityDetector,
+    control: &Control,
+) -> Result<(Language, f32), PipelineError> {
+    let mut chunks = Vec::new();
+    for range in language_places(spool.len()) {
+        let mut scan = ChunkScan::new(spool, range, vad, (plan.vad, plan.chunks), &control.cancel);
+        while let Some(chunk) = scan.next_chunk()? {
+            chunks.push(chunk);
+        }
+    }
+    let answers: Vec<_> = language::pick_windows(&chunks, language::DETECTION_WINDOWS)
+        .into_iter()
+        .map(|index| session.languages(reader(spool, chunks[index].span)))
+        .collect();
+    let mut probabilities = Vec::new();
+    for answer in answers {
+        let answer = answer.recv().map_err(|_| AsrError::Engine("the engine has stopped".into()))?;
+        probabilities.push(answer?);
+    }
+    Ok(language::decide(&probabilities, &plan.candidate_languages))
+}
+
+/// Up to three stretches spread over the recording; all of it when it is short.
+fn language_places(total: SampleIndex) -> Vec<TimeSpan> {
+    if total <= LANGUAGE_PLACES * LANGUAGE_SEARCH {
+        return vec![TimeSpan::new(0, total)];
+    }
+    let step = (total - LANGUAGE_SEARCH) / (LANGUAGE_PLACES - 1);
+    (0..LANGUAGE_PLACES).map(|place| TimeSpan::new(place * step, place * step + LANGUAGE_SEARCH)).collect()
+}
+
+fn reader(spool: &Arc<PcmSpool>, span: TimeSpan) -> ReadSamples {
+    let spool = Arc::clone(spool);
+    Box::new(move |samples| spool.read(span, samples))
+}
+
+/// The state of one request's recognition.
+struct Run<'a> {
+    plan: &'a Plan,
+    session: Session<'a>,
+    spool: &'a Arc<PcmSpool>,
+    control: &'a Control,
+    options: DecodingOptions,
+    /// Most chunks given to the engine and not yet stitched.
+    limit: usize,
+    /// Chunks in order whose text has not been stitched; the first has index `next_index`.
+    waiting: VecDeque<Waiting>,
+    /// Text that came before its turn.
+    done: BTreeMap<usize, Result<ChunkTranscript, AsrError>>,
+    next_index: usize,
+    stitcher: Stitcher,
+    segments: Vec<Segment>,
+    prompt_tokens: usize,
+    failed: Vec<(Chunk, AsrError)>,
+    recognised: usize,
+}
+
+struct Waiting {
+    chunk: Chunk,
+    tried_again: bool,
+}
+
+impl Run<'_> {
+    fn to_end(
+        mut self,
+        mut scan: ChunkScan<'_>,
+        clock: &mut StageClock,
+    ) -> Result<(Vec<Segment>, usize, Vec<Warning>), PipelineError> {
+        let mut heard_all = false;
+        loop {
+            while !heard_all && self.waiting.len() < self.limit {
+                match clock.time(Stage::Vad, || scan.next_chunk())? {
+                    Some(chunk) => self.submit_new(chunk),
+                    None => heard_all = true,
+                }
+            }
+            if self.waiting.is_empty() {
+                break;
+            }
+            clock.time(Stage::Asr, || self.take_one())?;
+        }
+        let rest = self.stitcher.finish();
+        Self::accept(&mut self.segments, self.plan, self.control, rest);
+        if self.recognised == 0 && let Some((_, error)) = self.failed.pop() {
+            return Err(error.into());
+        }
+        let warnings = self.failed.iter().map(failed_chunk).collect();
+        Ok((self.segments, self.prompt_tokens, warnings))
+    }
+
+    fn submit_new(&mut self, chunk: Chunk) {
+        let index = self.next_index + self.waiting.len();
+        self.waiting.push_back(Waiting { chunk, tried_again: false });
+        self.submit(index, chunk);
+    }
+
+    fn submit(&self, index: usize, chunk: Chunk) {
+        let mut options = self.options.clone();
+        // The seam of overlapping chunks is found by words.
+        options.word_times |= chunk.span != chunk.owned;
+        if self.plan.condition_on_previous_text {
+            options.prompt = format!("{} {}", options.prompt, self.text_so_far()).trim().to_owned();
+        }
+        self.session.submit(index, reader(self.spool, chunk.span), Arc::new(options));
+    }
+
+    fn text_so_far(&self) -> String {
+        let mut parts = VecDeque::new();
+        let mut length = 0;
+        for segment in self.segments.iter().rev() {
+            length += segment.text.len();
+            parts.push_front(segment.text.as_str());
+            if length > CONTEXT_CHARS {
+                break;
+            }
+        }
+        parts.into_iter().collect()
+    }
+
+    /// Waits for one chunk, then stitches all whose turn has come.
+    fn take_one(&mut self) -> Result<(), PipelineError> {
+        let (index, result) = self.session.next()?;
+        let slot = index - self.next_index;
+        match result {
+            Err(AsrError::Cancelled) => return Err(AsrError::Cancelled.into()),
+            Err(AsrError::Engine(_)) if !self.waiting[slot].tried_again => {
+                self.waiting[slot].tried_again = true;
+                self.submit(index, self.waiting[slot].chunk);
+                return Ok(());
+            }
+            result => drop(self.done.insert(index, result)),
+        }
+        while let Some(result) = self.done.remove(&self.next_index) {
+            self.next_index += 1;
+            if let Some(waiting) = self.waiting.pop_front() {
+                self.stitch(waiting.chunk, result);
+            }
+        }
+        Ok(())
+    }
+
+    fn stitch(&mut self, chunk: Chunk, result: Result<ChunkTranscript, AsrError>) {
+        let segments = match result {
+            Ok(text) => {
+                self.recognised += 1;
+                self.prompt_tokens = self.prompt_tokens.max(text.prompt_tokens);
+                text.segments.into_iter().map(|segment| on_source_clock(segment, chunk.span)).collect()
+            }
+            Err(error) => {
+                tracing::error!(%error, start = chunk.span.start, "a chunk could not be recognised");
+                self.failed.push((chunk, error));
+                Vec::new()
+            }
+        };
+        let ready = self.stitcher.push(&chunk, segments);
+        Self::accept(&mut self.segments, self.plan, self.control, ready);
+        let progress = Event::Progress { done: chunk.owned.end, total: self.spool.len() };
+        self.control.emit(progress);
+    }
+
+    /// Adds final segments to the transcript and tells the listener.
+    fn accept(segments: &mut Vec<Segment>, plan: &Plan, control: &Control, ready: Vec<Segment>) {
+        for mut segment in ready {
+            if segment.text.trim().is_empty() {
+                continue;
+            }
+            if !plan.decoding.word_times {
+                segment.words = Vec::new();
+            }
+            control.emit(Event::Segment(segment.clone()));
+            segments.push(segment);
+        }
+    }
+}
+
+fn failed_chunk((chunk, error): &(Chunk, AsrError)) -> Warning {
+    Warning::at("chunk_failed", format!("this part could not be recognised: {error}"), chunk.owned)
+}
+
+/// Moves a segment from the clock of its chunk to that of the recording.
+fn on_source_clock(mut segment: Segment, chunk: TimeSpan) -> Segment {
+    segment.span = segment.span.shifted(chunk.start).clamped(chunk);
+    segment.seek += chunk.start;
+    for word in &mut segment.words {
+        word.span = word.span.shifted(chunk.start).clamped(chunk);
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_recording_is_listened_to_at_its_start_middle_and_end() {
+        let hour = ms_to_samples(3_600_000);
+        let places = language_places(hour);
+        assert_eq!(places.len(), 3);
+        assert_eq!(places[0].start, 0);
+        assert_eq!(places[2].end, hour);
+        assert!(places.iter().all(|place| place.len() == LANGUAGE_SEARCH));
+    }
+
+    #[test]
+    fn a_short_recording_is_listened_to_whole() {
+        assert_eq!(language_places(16_000), [TimeSpan::new(0, 16_000)]);
+    }
+}
