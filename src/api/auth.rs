@@ -67,6 +67,9 @@ impl Keys {
 }
 
 /// Middleware: answers 401 before anything of the body is read.
+///
+/// # Errors
+/// When no key, or a wrong one, was sent.
 pub async fn guard<B>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<BoxBody>, Error>
 where
     B: MessageBody + 'static,

@@ -70,6 +70,7 @@ pub struct WhisperModel {
 // SAFETY: after loading, whisper.cpp only reads the context; everything mutable lives in the states
 // (whisper.h, "thread safety": one state per thread).
 unsafe impl Send for WhisperModel {}
+// SAFETY: as above.
 unsafe impl Sync for WhisperModel {}
 
 impl WhisperModel {
@@ -172,6 +173,13 @@ pub struct WhisperTranscriber {
     model: Arc<WhisperModel>,
 }
 
+/// What all windows of a chunk share.
+struct ChunkRequest<'a> {
+    prompt: &'a [sys::whisper_token],
+    options: &'a DecodingOptions,
+    cancel: &'a CancelToken,
+}
+
 struct State(NonNull<sys::whisper_state>);
 
 // SAFETY: a state may move between threads; it is used by one at a time (`&mut self`).
@@ -211,10 +219,9 @@ impl WhisperTranscriber {
         &mut self,
         samples: &[f32],
         seek: usize,
-        prompt: &[sys::whisper_token],
-        options: &DecodingOptions,
-        cancel: &CancelToken,
+        request: &ChunkRequest<'_>,
     ) -> Result<Window, AsrError> {
+        let ChunkRequest { prompt, options, cancel } = *request;
         if cancel.is_cancelled() {
             return Err(AsrError::Cancelled);
         }
@@ -315,6 +322,7 @@ unsafe fn full(
     params: sys::whisper_full_params,
     samples: &[f32],
 ) -> c_int {
+    // SAFETY: promised by the caller.
     unsafe {
         sys::whisper_full_with_state(model.as_ptr(), state, params, samples.as_ptr(), samples.len() as c_int)
     }
@@ -335,6 +343,7 @@ impl Transcriber for WhisperTranscriber {
         let model = Arc::clone(&self.model);
         let prompt = model.tokenize(&options.prompt);
         let mut chunk = ChunkTranscript { segments: Vec::new(), prompt_tokens: prompt.len() };
+        let request = ChunkRequest { prompt: &prompt, options, cancel };
         let padded = pad(&samples[..samples.len().min(WINDOW)]);
         let frames = samples.len().min(WINDOW) / FRAME;
         let mut seek = 0;
@@ -344,7 +353,7 @@ impl Transcriber for WhisperTranscriber {
             if seek > 0 && seek + MIN_FRAMES > frames {
                 break;
             }
-            let window = self.decode_window(unheard, seek, &prompt, options, cancel)?;
+            let window = self.decode_window(unheard, seek, &request)?;
             unheard = &[];
             let part = Part { seek, end: frames, options };
             chunk.segments.extend(results::segments(&model, &window, &part));

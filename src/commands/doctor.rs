@@ -56,7 +56,10 @@ pub fn run(settings: Settings) -> Result<ExitCode, String> {
             println!("{mark}  {part:<16}{line}");
         }
     }
-    println!("{}", if healthy { "All that is needed is there." } else { "Not ready: mend the lines marked BAD." });
+    println!(
+        "{}",
+        if healthy { "All that is needed is there." } else { "Not ready: mend the lines marked BAD." }
+    );
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -23,6 +23,7 @@ use crate::models::manager::{Lease, ModelManager};
 use crate::transcript::Transcript;
 use crate::vad::{VadError, VoiceActivityDetector};
 use plan::Plan;
+use recognise::Recording;
 
 /// A finished request.
 #[derive(Clone, Debug)]
@@ -72,7 +73,8 @@ impl Pipeline {
         control.emit(Event::Accepted { duration: spool.len() });
 
         let mut vad = self.vad()?;
-        let mut transcript = recognise::recognise(&plan, &engine, &spool, vad.as_mut(), control, &mut clock)?;
+        let recording = Recording { spool: &spool, vad: vad.as_mut() };
+        let mut transcript = recognise::recognise(&plan, &engine, recording, control, &mut clock)?;
         self.give_back(vad);
         if control.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
