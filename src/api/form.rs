@@ -87,9 +87,9 @@ pub async fn receive(
     limits: &FormLimits<'_>,
     check_model: impl Fn(&str) -> Result<(), ApiError>,
 ) -> Result<Form, ApiError> {
-    let boundary = part::boundary(headers)?;
+    let canonical = part::boundary(headers)?;
     let (body, watch) = LimitedBody::new(payload.into_inner(), limits.max_upload_bytes, limits.idle);
-    let mut parts = Multipart::new(&boundary, body.clone());
+    let mut parts = Multipart::new(&canonical, body.clone());
     let mut intake = Intake {
         endpoint,
         limits,

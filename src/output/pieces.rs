@@ -146,4 +146,13 @@ mod tests {
         cut.words.clear();
         assert_eq!(segment_pieces(&cut), [Piece { text: " Hello there".into(), logprob: -0.25 }]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_cutting_trims_like_the_whole(parts in proptest::collection::vec("[ab \n東]{0,4}", 0..8)) {
+            let mut trimmer = Trimmer::default();
+            let shown: String = parts.iter().map(|part| trimmer.push_text(part)).collect();
+            proptest::prop_assert_eq!(shown, parts.concat().trim().to_owned());
+        }
+    }
 }

@@ -356,6 +356,9 @@ fn a_body_that_breaks_off_is_noticed_at_once() {
     stream.write_all(&speech_form(&[]).unfinished()).unwrap();
     eventually("the upload has begun", || app.uploads() == 1);
     stream.shutdown(Shutdown::Write).unwrap();
+    let answer = read_answer(&mut stream);
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(answer.body.contains("invalid_request_error"), "{answer:?}");
     eventually("the upload is gone", || app.uploads() == 0);
     assert_eq!(app.runs(), 0);
     assert_eq!(app.transcribe(&[]).status, 200);

@@ -236,4 +236,14 @@ mod tests {
         assert_eq!(base("extra_body[include][]"), "include");
         assert_eq!(base("extra_body"), "extra_body");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_name_or_value_makes_the_parser_stumble(name in "[ab\\[\\]é]{0,12}", value in "[\\[\\]{}\":,a1 ]{0,24}") {
+            let mut fields = Fields::default();
+            fields.add(&name, value);
+            let base = base(&name);
+            let _ = (fields.text(&base), fields.list(&base), fields.object(&base));
+        }
+    }
 }

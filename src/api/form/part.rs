@@ -204,4 +204,23 @@ mod tests {
         assert_eq!(label("a/"), None);
         assert_eq!(label(&"é".repeat(300)).map(|label| label.chars().count()), Some(255));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_makes_the_parser_stumble(text in "[a-z;=\"\\\\ *'é]{0,40}") {
+            let all: Vec<(&str, String)> = parameters(&text).collect();
+            proptest::prop_assert!(all.len() <= text.len());
+            if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
+                let _ = disposition(&value);
+            }
+        }
+
+        #[test]
+        fn a_quoted_name_is_read_back(name in "[ -~é]{1,40}") {
+            let escaped = name.replace('\\', "\\\\").replace('"', "\\\"");
+            let header = format!("form-data; name=\"{escaped}\"; filename=x");
+            let value = HeaderValue::from_bytes(header.as_bytes()).unwrap();
+            proptest::prop_assert_eq!(disposition(&value).unwrap().name, name);
+        }
+    }
 }
