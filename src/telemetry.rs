@@ -19,7 +19,7 @@ pub struct LogOptions {
 pub fn start(options: &LogOptions) -> Result<(), String> {
     let filter = EnvFilter::try_new(&options.filter).map_err(|error| error.to_string())?;
     // The engines are talkative at `info`; their lines are of use to developers only.
-    let filter = ["whisper_rs=warn", "ort=warn", "symphonia=error"]
+    let filter = ["whisper_rs=warn", "ort=warn", "symphonia=error", "actix_server=warn"]
         .iter()
         .filter(|directive| !options.filter.contains(directive.split('=').next().unwrap_or_default()))
         .fold(filter, |filter, directive| {
