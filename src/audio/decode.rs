@@ -74,7 +74,7 @@ impl Look {
         let mend = wav::inspect(&mut file)?.unwrap_or_default();
         let edits = if head.get(4..8) == Some(b"ftyp") { mp4::edits(&mut file) } else { Default::default() };
         let open_ended = mend.open_ended || sniff::is_open_ended_matroska(&head);
-        Ok(Self { kind, facts: Facts { edits, open_ended }, mend })
+        Ok(Self { kind, facts: Facts { edits, open_ended, frames: mend.frames }, mend })
     }
 }
 

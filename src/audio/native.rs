@@ -30,10 +30,14 @@ use symphonia_adapter_libopus::OpusDecoder;
 use super::intake::Intake;
 use super::mp4::Edit;
 use super::source::PatchedFile;
-use super::{AudioBlock, AudioError};
+use super::{AudioBlock, AudioError, aac};
 
 /// Samples that every AAC encoder puts before the sound, at the least: one frame of overlap.
 const AAC_RUN_UP: u64 = 1_024;
+
+/// Samples that MP3 coding puts before the sound when no header tells: 576 of the common encoders, and 529
+/// of every decoder.
+const MP3_RUN_UP: u64 = 576 + 529;
 
 /// The one rate of libopus that loses nothing; some files declare the rate of what was encoded.
 const OPUS_RATE: u32 = 48_000;
@@ -68,6 +72,8 @@ pub(super) struct Facts {
     pub(super) edits: HashMap<u32, Edit>,
     /// Whether the container declares no length, so that any end is a good end.
     pub(super) open_ended: bool,
+    /// Frames of sound in a WAV file that pads its last block.
+    pub(super) frames: Option<u64>,
 }
 
 /// How decoding went.
@@ -161,6 +167,10 @@ struct Voice {
     /// Length that the container declares reliably.
     declared_s: Option<f64>,
     edit: Option<Edit>,
+    /// Frames before the sound that nothing else takes away.
+    run_up: u64,
+    /// Frames of sound, if the container pads them.
+    frames: Option<u64>,
     /// The played part in frames of the decoded rate; known with the first block.
     window: Option<Window>,
     /// Whether the declared end of an MPEG stream has proved wrong.
@@ -178,6 +188,11 @@ impl Voice {
             let mut params = params.clone();
             if params.codec == CODEC_ID_OPUS {
                 params.sample_rate = Some(OPUS_RATE);
+            }
+            if params.codec == CODEC_ID_AAC
+                && let Some(core) = params.extra_data.as_deref().and_then(aac::low_complexity_core)
+            {
+                params.extra_data = Some(core.into());
             }
             match make_decoder(&params) {
                 Ok(decoder) => return Ok(Self::new(reader, track, params, decoder, facts)),
@@ -204,13 +219,19 @@ impl Voice {
         Self {
             track_id: track.id,
             codec: params.codec,
-            params,
             decoder,
             time_base: track.time_base,
             declared_s,
             edit: facts.edits.get(&track.id).copied().filter(|edit| edit.leaves_something(declared_s)),
+            run_up: match params.codec {
+                CODEC_ID_AAC => AAC_RUN_UP,
+                CODEC_ID_MP3 if track.delay.is_none() => MP3_RUN_UP,
+                _ => 0,
+            },
+            frames: facts.frames,
             window: None,
             end_is_wrong: false,
+            params,
         }
     }
 
@@ -246,8 +267,7 @@ impl Window {
         let frames = |seconds: f64| (seconds * f64::from(rate)).round() as u64;
         match voice.edit {
             Some(edit) => Self { skip: frames(edit.start_s), keep: edit.length_s.map_or(u64::MAX, frames) },
-            None if voice.codec == CODEC_ID_AAC => Self { skip: AAC_RUN_UP, keep: u64::MAX },
-            None => Self { skip: 0, keep: u64::MAX },
+            None => Self { skip: voice.run_up, keep: voice.frames.unwrap_or(u64::MAX) },
         }
     }
 
@@ -536,6 +556,7 @@ fn codec_name(codec: AudioCodecId) -> Option<&'static str> {
         CODEC_ID_WMA => "WMA",
         CODEC_ID_SPEEX => "Speex",
         CODEC_ID_WAVPACK => "WavPack",
+        CODEC_ID_AAC => "AAC of a profile other than LC and HE, or with more than two channels",
         CODEC_ID_OPUS => "Opus with more than two channels",
         _ => return None,
     })

@@ -87,7 +87,7 @@ mod tests {
     fn patches_hold_across_reads_and_the_end_is_where_the_mend_says() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"0123456789").unwrap();
-        let mend = WavMend { patches: vec![(2, *b"abcd")], end: Some(8), open_ended: false };
+        let mend = WavMend { patches: vec![(2, *b"abcd")], end: Some(8), ..WavMend::default() };
         let mut patched = PatchedFile::open(file.path(), mend, true).unwrap();
         let mut first = [0; 4];
         patched.read_exact(&mut first).unwrap();

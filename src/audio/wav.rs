@@ -8,6 +8,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 /// A size that means "until the end of the file".
 const UNKNOWN_SIZE: [u8; 4] = [0xff; 4];
 
+/// Format tags of Microsoft and IMA ADPCM, whose last block is filled up.
+const PADDED_FORMATS: [u16; 2] = [0x02, 0x11];
+
 /// Chunks looked at before the data; real files have fewer than ten.
 const MAX_CHUNKS: usize = 1_000;
 
@@ -18,8 +21,10 @@ pub(super) struct WavMend {
     pub(super) patches: Vec<(u64, [u8; 4])>,
     /// Where the sound ends, if the header knows.
     pub(super) end: Option<u64>,
-    /// Whether the header does not say how long the recording is, so that any end is a good end.
+    /// Whether the patched header does not say how long the recording is, so that any end is a good end.
     pub(super) open_ended: bool,
+    /// Frames of sound in a kind that pads its last block.
+    pub(super) frames: Option<u64>,
 }
 
 /// Reads the chunk headers of `file`; `None` when it is no RIFF WAVE file with data.
@@ -41,7 +46,7 @@ pub(super) fn inspect(file: &mut (impl Read + Seek)) -> io::Result<Option<WavMen
     }
     // The outer size adds nothing to the chunks' own sizes and is wrong more often.
     mend.patches.push((4, UNKNOWN_SIZE));
-    let mut long_data_size = None;
+    let (mut long_data_size, mut stated_frames, mut is_padded) = (None, None, false);
     let mut at = 12;
     for _ in 0..MAX_CHUNKS {
         file.seek(SeekFrom::Start(at))?;
@@ -58,7 +63,18 @@ pub(super) fn inspect(file: &mut (impl Read + Seek)) -> io::Result<Option<WavMen
                     long_data_size = sizes.last_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
                 }
             }
+            b"fmt " => {
+                let mut format = [0; 2];
+                let found = read_or_end(file, &mut format)?;
+                is_padded = found.is_some() && PADDED_FORMATS.contains(&u16::from_le_bytes(format));
+            }
+            b"fact" => {
+                let mut frames = [0; 4];
+                let found = read_or_end(file, &mut frames)?;
+                stated_frames = found.map(|()| u64::from(u32::from_le_bytes(frames)));
+            }
             b"data" => {
+                mend.frames = stated_frames.filter(|&frames| is_padded && frames > 0);
                 let start = at + 8;
                 if size == 0 || size_bytes == UNKNOWN_SIZE {
                     mend.patches.push((at + 4, UNKNOWN_SIZE));
@@ -66,7 +82,7 @@ pub(super) fn inspect(file: &mut (impl Read + Seek)) -> io::Result<Option<WavMen
                         .filter(|&size| size > 0)
                         .and_then(|size| start.checked_add(size))
                         .filter(|&end| end <= file_end);
-                    mend.open_ended = long_data_size.is_none_or(|size| size == 0);
+                    mend.open_ended = mend.end.is_some() || long_data_size.is_none_or(|size| size == 0);
                 }
                 return Ok(Some(mend));
             }
@@ -136,7 +152,17 @@ mod tests {
         let mend = mend_of(wav(b"RF64", &sizes, u32::MAX, 100)).unwrap();
         assert_eq!(mend.patches, [(0, *b"RIFF"), (4, UNKNOWN_SIZE), (76, UNKNOWN_SIZE)]);
         assert_eq!(mend.end, Some(80 + 60));
-        assert!(!mend.open_ended);
+        assert!(mend.open_ended);
+    }
+
+    #[test]
+    fn rf64_that_ends_before_its_true_end_is_not_open_ended() {
+        let mut sizes = b"ds64\x1c\x00\x00\x00".to_vec();
+        sizes.extend(0_u64.to_le_bytes());
+        sizes.extend(600_u64.to_le_bytes());
+        sizes.extend([0; 12]);
+        let mend = mend_of(wav(b"RF64", &sizes, u32::MAX, 100)).unwrap();
+        assert_eq!((mend.end, mend.open_ended), (None, false));
     }
 
     #[test]
