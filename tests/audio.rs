@@ -186,17 +186,27 @@ fn probe_damage() {
         let bytes = fs::read(fixture(name)).unwrap();
         let whole = seconds(&decode(&fixture(name)).unwrap());
         let show = |what: &str, bytes: &[u8]| match decode_bytes(bytes) {
-            Ok(d) => println!("{name:32} {what:10} {:3.0} % {:?}", 100.0 * seconds(&d) / whole, d.warnings.iter().map(|w| w.code).collect::<Vec<_>>()),
+            Ok(d) => println!(
+                "{name:32} {what:10} {:3.0} % {:?}",
+                100.0 * seconds(&d) / whole,
+                d.warnings.iter().map(|w| w.code).collect::<Vec<_>>()
+            ),
             Err(e) => println!("{name:32} {what:10} ERR {e}"),
         };
         show("cut", &bytes[..bytes.len() * 6 / 10]);
         let mut flipped = bytes.clone();
-        for n in 1..=20 { let at = flipped.len() * n / 21; flipped[at] ^= 0x55; }
+        for n in 1..=20 {
+            let at = flipped.len() * n / 21;
+            flipped[at] ^= 0x55;
+        }
         show("flip", &flipped);
         let mut noisy = bytes.clone();
         let m = bytes.len() / 2;
         let mut seed = 1u32;
-        for b in &mut noisy[m..m + 1500] { seed = seed.wrapping_mul(1664525).wrapping_add(1013904223); *b = (seed >> 24) as u8; }
+        for b in &mut noisy[m..m + 1500] {
+            seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
+            *b = (seed >> 24) as u8;
+        }
         show("noise", &noisy);
     }
 }
