@@ -14,6 +14,9 @@ pub use control::{Control, Event, Stage};
 pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
 
+/// Part of a request, for the rooms above.
+pub use crate::vad::VadOptions;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 

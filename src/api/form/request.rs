@@ -10,9 +10,9 @@ use crate::api::error::{ApiError, shown};
 use crate::error::ErrorKind;
 use crate::language::Language;
 use crate::output::{RenderOptions, ResponseFormat, UsageKind};
+use crate::pipeline::VadOptions;
 use crate::pipeline::{Chunking, Request};
 use crate::transcript::{Task, Warning};
-use crate::vad::VadOptions;
 
 use super::fields::{Fields, ObjectField};
 
