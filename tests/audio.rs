@@ -383,6 +383,10 @@ fn kinds_without_a_built_in_decoder_are_named_with_the_remedy() {
         let message = error.to_string();
         assert!(message.contains(name) && message.contains("DIARIST_FFMPEG"), "{message}");
     }
+    let mut gsm = wav(1_000, 500);
+    gsm[20] = 0x31;
+    let error = decode_bytes(&gsm).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedAudio, "{error}");
     let message = decode(&fixture("aac_48000_6_channels.m4a")).unwrap_err().to_string();
     assert!(message.contains("AAC") && message.contains("DIARIST_FFMPEG"), "{message}");
 }

@@ -66,6 +66,9 @@ const MAX_PACKET_S: f64 = 1.0;
 const MISSING_S: f64 = 0.5;
 const MISSING_SHARE: f64 = 0.02;
 
+/// A codec without a name here.
+const UNKNOWN_CODEC: &str = "of an unknown codec";
+
 /// What the file's own bytes say beyond what the readers see.
 #[derive(Default)]
 pub(super) struct Facts {
@@ -160,6 +163,9 @@ pub(super) fn decode(
         guarded(|| PROBE.probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default()));
     let reader = reader.map_err(|error| match error {
         Error::Unsupported(what) if what.starts_with("core (probe)") => Failure::Unrecognised,
+        Error::Unsupported(what) if !what.contains("missing") => {
+            Failure::NoDecoder(format!("unusual ({what})"))
+        }
         error => Failure::Broken(error.to_string()),
     })?;
     let mut voice = Voice::choose(&*reader, facts)?;
@@ -216,8 +222,14 @@ impl Voice {
         tracks.sort_by_key(|track| !track.flags.contains(TrackFlags::DEFAULT));
         let mut failure = Failure::NoAudio;
         for track in tracks {
-            let Some(CodecParameters::Audio(params)) = &track.codec_params else { continue };
-            let mut params = params.clone();
+            let mut params = match &track.codec_params {
+                Some(CodecParameters::Audio(params)) => params.clone(),
+                None if matches!(failure, Failure::NoAudio) => {
+                    failure = Failure::NoDecoder(UNKNOWN_CODEC.to_owned());
+                    continue;
+                }
+                _ => continue,
+            };
             if params.codec == CODEC_ID_OPUS {
                 params.sample_rate = Some(OPUS_RATE);
             }
@@ -228,8 +240,7 @@ impl Voice {
             }
             match make_decoder(&params) {
                 Ok(decoder) => return Ok(Self::new(reader, track, params, decoder, facts)),
-                Err(error) if matches!(failure, Failure::NoAudio) => failure = refusal(&params, &error),
-                Err(_) => {}
+                Err(error) => failure = refusal(&params, &error),
             }
         }
         Err(failure)
@@ -607,7 +618,7 @@ fn declared_length(reader: &dyn FormatReader, track: &Track, codec: AudioCodecId
 fn refusal(params: &AudioCodecParameters, error: &Error) -> Failure {
     match (error, codec_name(params.codec)) {
         (Error::Unsupported(_), Some(name)) => Failure::NoDecoder(name.to_owned()),
-        (Error::Unsupported(_), None) => Failure::NoDecoder("of a codec that is not built in".to_owned()),
+        (Error::Unsupported(_), None) => Failure::NoDecoder(UNKNOWN_CODEC.to_owned()),
         (error, _) => Failure::Broken(error.to_string()),
     }
 }

@@ -34,6 +34,7 @@ const FOREIGN: &[Magic] = &[
     (0, b"\x00\x00\x01\xba", "MPEG program stream"),
     (0, b"\x7f\xfe\x80\x01", "DTS"),
     (8, b"AVI ", "AVI video"),
+    (28, b"Speex   ", "Speex"),
 ];
 
 /// Files that people send by mistake, by magic bytes at an offset.

@@ -95,9 +95,10 @@ impl Seek for PatchedFile {
             SeekFrom::End(offset) => self.length.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
         };
-        // Offsets come from the file; one that no file can have is not the system's failure.
-        let absolute = absolute.filter(|&at| i64::try_from(at).is_ok()).ok_or(io::ErrorKind::InvalidInput)?;
-        self.at = self.file.seek(SeekFrom::Start(absolute))?;
+        self.at = absolute.ok_or(io::ErrorKind::InvalidInput)?;
+        // Offsets come from the file, and the system refuses some of those past its end; there is
+        // nothing to be read there anyway.
+        self.file.seek(SeekFrom::Start(self.at.min(self.length)))?;
         Ok(self.at)
     }
 }
@@ -165,6 +166,16 @@ mod tests {
     fn patches_hold_across_reads_and_the_end_is_where_the_mend_says() {
         let patches = vec![(2, *b"abcd"), (7, *b"wxyz")];
         assert_eq!(read_all(Mend { patches, end: Some(8), hole: None }), b"01abcd6w");
+    }
+
+    #[test]
+    fn there_is_nothing_past_the_end_however_far() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut patched = PatchedFile::open(file.path(), Mend::default(), true).unwrap();
+        for offset in [1, u64::MAX] {
+            assert_eq!(patched.seek(SeekFrom::Start(offset)).unwrap(), offset);
+            assert_eq!(patched.read(&mut [0; 8]).unwrap(), 0);
+        }
     }
 
     #[test]
