@@ -9,6 +9,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 /// Boxes looked at in one file; real indexes have fewer than a few hundred.
 const MAX_BOXES: usize = 100_000;
 
+/// Boxes around the deepest one that is read (`moov/trak/edts/elst`); hostile files nest them without end.
+const MAX_DEPTH: usize = 3;
+
 /// Error of a box that reaches past the end of what holds it.
 const PAST_END: io::ErrorKind = io::ErrorKind::UnexpectedEof;
 
@@ -38,7 +41,7 @@ pub(super) struct Index {
 /// Reads the boxes of `file`. Whatever cannot be understood has no edit.
 pub(super) fn inspect(file: &mut (impl Read + Seek)) -> Index {
     let mut walk =
-        Walk { file, boxes_left: MAX_BOXES, movie_timescale: 0, tracks: Vec::new(), is_cut: false };
+        Walk { file, boxes_left: MAX_BOXES, depth: 0, movie_timescale: 0, tracks: Vec::new(), is_cut: false };
     // A damaged index ends the walk; what was found before is still good.
     let _ = walk.whole_file();
     let timescale = walk.movie_timescale;
@@ -73,6 +76,8 @@ impl TrackBoxes {
 struct Walk<'a, F> {
     file: &'a mut F,
     boxes_left: usize,
+    /// Boxes around the one being visited.
+    depth: usize,
     movie_timescale: u32,
     tracks: Vec<TrackBoxes>,
     is_cut: bool,
@@ -106,10 +111,10 @@ impl<F: Read + Seek> Walk<'_, F> {
     /// Reads the box `name` whose payload lies between two offsets; the file stands at its start.
     fn visit(&mut self, name: [u8; 4], start: u64, end: u64) -> io::Result<()> {
         match &name {
-            b"moov" | b"mdia" | b"edts" => self.children(start, end)?,
+            b"moov" | b"mdia" | b"edts" => self.inside(start, end)?,
             b"trak" => {
                 self.tracks.push(TrackBoxes::default());
-                self.children(start, end)?;
+                self.inside(start, end)?;
             }
             b"mvhd" => self.movie_timescale = self.full_box_times()?,
             b"mdhd" => {
@@ -124,6 +129,17 @@ impl<F: Read + Seek> Walk<'_, F> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Visits the boxes inside the one that lies between two offsets, down to `MAX_DEPTH`.
+    fn inside(&mut self, start: u64, end: u64) -> io::Result<()> {
+        if self.depth >= MAX_DEPTH {
+            return Ok(());
+        }
+        self.depth += 1;
+        let result = self.children(start, end);
+        self.depth -= 1;
+        result
     }
 
     fn track(&mut self) -> io::Result<&mut TrackBoxes> {
@@ -236,6 +252,19 @@ mod tests {
             inspect(&mut Cursor::new(garbled));
         }
         assert!(inspect(&mut Cursor::new(b"OggS and something else")).edits.is_empty());
+    }
+
+    #[test]
+    fn boxes_nested_without_end_do_not_exhaust_the_stack() {
+        let depth = MAX_BOXES as u32;
+        let mut nested = boxed(b"ftyp", b"M4A ");
+        for left in (1..=depth).rev() {
+            nested.extend((left * 8).to_be_bytes());
+            nested.extend(b"moov");
+        }
+        let small_stack = std::thread::Builder::new().stack_size(128 << 10);
+        let walk = small_stack.spawn(move || inspect(&mut Cursor::new(nested))).unwrap();
+        assert!(walk.join().unwrap().edits.is_empty());
     }
 
     #[test]
