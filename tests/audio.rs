@@ -306,7 +306,9 @@ fn a_recording_under_a_tenth_of_a_second_is_too_short() {
 
 #[test]
 fn absurd_declarations_are_refused() {
-    for (rate, channels) in [(0_u32, 1_u16), (4_000_000_000, 1), (16_000, 0), (16_000, 2_000)] {
+    for (rate, channels) in
+        [(0_u32, 1_u16), (1, 1), (999, 1), (4_000_000_000, 1), (16_000, 0), (16_000, 2_000)]
+    {
         let mut bytes = wav(32_000, 16_000);
         bytes[22..24].copy_from_slice(&channels.to_le_bytes());
         bytes[24..28].copy_from_slice(&rate.to_le_bytes());

@@ -1,5 +1,7 @@
 //! Where all decoders pour their blocks: limits, then 16 kHz, then the spool.
 
+use std::ops::RangeInclusive;
+
 use crate::cancel::CancelToken;
 use crate::time::{SAMPLE_RATE, SampleIndex};
 
@@ -9,8 +11,9 @@ use super::{AudioBlock, AudioError, AudioOptions, PcmSpool, SpoolWriter};
 /// Shortest recording accepted.
 const MIN_LENGTH_MS: u64 = 100;
 
-/// Highest rate accepted, in Hz; above it the declaration is taken for damage.
-const MAX_RATE: u32 = 768_000;
+/// Rates accepted, in Hz; outside, the declaration is taken for damage. At a few hertz a small file would
+/// grow to days of sound, and a single block to gigabytes.
+const RATES: RangeInclusive<u32> = 1_000..=768_000;
 
 /// Most channels accepted.
 const MAX_CHANNELS: usize = 64;
@@ -53,7 +56,7 @@ impl<'a> Intake<'a> {
     /// Appends a block of any rate and channels.
     pub(super) fn push(&mut self, block: &AudioBlock) -> Result<(), AudioError> {
         let (rate, channels) = (block.sample_rate, block.channels.len());
-        if !(1..=MAX_RATE).contains(&rate) {
+        if !RATES.contains(&rate) {
             return Err(AudioError::Undecodable(format!("it declares {rate} samples per second")));
         }
         if !(1..=MAX_CHANNELS).contains(&channels) {
