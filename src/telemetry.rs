@@ -1,5 +1,7 @@
 //! Logs: where they go and in what form.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -18,14 +20,20 @@ pub struct LogOptions {
 /// When the filter cannot be parsed; the message says what is wrong with it.
 pub fn start(options: &LogOptions) -> Result<(), String> {
     let filter = EnvFilter::try_new(&options.filter).map_err(|error| error.to_string())?;
-    // The engines are talkative at `info`; their lines are of use to developers only.
-    let filter = ["whisper_rs=warn", "ort=warn", "symphonia=error", "actix_server=warn"]
+    // The engines are talkative at `info`; their lines are of use to developers only. What the decoders and
+    // the HTTP parser call an error is a client's broken file or request.
+    let filter = ["whisper_rs=warn", "ort=warn", "symphonia=off", "actix_http=off", "actix_server=warn"]
         .iter()
         .filter(|directive| !options.filter.contains(directive.split('=').next().unwrap_or_default()))
         .fold(filter, |filter, directive| {
             filter.add_directive(directive.parse().expect("a fixed directive"))
         });
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colours are for people; a file or the journal gets plain text.
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(false);
     // A second subscriber is refused, which is what tests that start several servers want.
     let _ = if options.json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     Ok(())
