@@ -27,6 +27,25 @@ const PREFIX: &str = "DIARIST_";
 /// Environment variables with the prefix that are not settings.
 const NOT_SETTINGS: [&str; 1] = ["DIARIST_CONFIG"];
 
+/// Allowed ranges of the settings that are whole numbers.
+const WHOLE_NUMBERS: [(&str, i64, i64); 15] = [
+    ("max_upload_bytes", 1, 1 << 53),
+    ("max_running", 1, 1024),
+    ("max_waiting", 0, 100_000),
+    ("body_timeout_s", 1, 3600),
+    ("shutdown_timeout_s", 0, 86_400),
+    ("max_duration_s", 1, 31_536_000),
+    ("memory_budget_bytes", 0, 1 << 53),
+    ("idle_unload_s", 0, 31_536_000),
+    ("workers", 0, 64),
+    ("threads", 0, 64),
+    ("beam_size", 1, MAX_DECODERS as i64),
+    ("best_of", 1, MAX_DECODERS as i64),
+    ("vad_silence_ms", 0, 10_000),
+    ("vad_padding_ms", 0, 10_000),
+    ("chunk_max_ms", 1_000, 30_000),
+];
+
 /// Every setting, as `config/default.toml` names and explains them.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,33 +147,31 @@ impl Settings {
         if !wrong.is_empty() {
             return Err(ConfigError(wrong));
         }
-        let settings: Self =
-            merged.try_into().map_err(|error| ConfigError::one(format!("settings: {}", one_line(&error))))?;
-        settings.check()?;
-        Ok(settings)
+        // Before the conversion, which would speak of the fields' types and not of what is allowed.
+        let mut checks = Checks::default();
+        for (key, low, high) in WHOLE_NUMBERS {
+            if let Some(value) = merged.get(key).and_then(Value::as_integer) {
+                checks.range(key, value, low, high);
+            }
+        }
+        match merged.try_into::<Self>() {
+            Ok(settings) => {
+                settings.check(&mut checks);
+                checks.done().map(|()| settings)
+            }
+            Err(error) => {
+                checks.done()?;
+                Err(ConfigError::one(format!("settings: {}", one_line(&error))))
+            }
+        }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let mut checks = Checks::default();
-        checks.range("max_upload_bytes", self.max_upload_bytes, 1, 1 << 53);
-        checks.range("max_running", self.max_running, 1, 1024);
-        checks.range("max_waiting", self.max_waiting, 0, 100_000);
-        checks.range("body_timeout_s", self.body_timeout_s, 1, 3600);
-        checks.range("shutdown_timeout_s", self.shutdown_timeout_s, 0, 86_400);
-        checks.range("max_duration_s", self.max_duration_s, 1, 31_536_000);
-        checks.range("workers", self.workers, 0, 64);
-        checks.range("threads", self.threads, 0, 64);
-        checks.range("beam_size", self.beam_size, 1, MAX_DECODERS);
-        checks.range("best_of", self.best_of, 1, MAX_DECODERS);
+    fn check(&self, checks: &mut Checks) {
         checks.range("temperature_increment", self.temperature_increment, 0.0, 1.0);
         checks.range("vad_threshold", self.vad_threshold, 0.0, 1.0);
-        checks.range("vad_silence_ms", self.vad_silence_ms, 0, 10_000);
-        checks.range("vad_padding_ms", self.vad_padding_ms, 0, 10_000);
-        checks.range("chunk_max_ms", self.chunk_max_ms, 1_000, 30_000);
         checks.that("listen", self.address().is_ok(), "is no ADDRESS:PORT");
         checks.that("device", self.device().is_ok(), "is none of auto, cpu, cuda, vulkan, metal");
         checks.that("api_keys", self.api_keys.iter().all(|key| !key.trim().is_empty()), "holds an empty key");
-        checks.done()
     }
 
     /// Where to listen.
@@ -390,6 +407,12 @@ mod tests {
     fn wrong_values_are_named_with_their_range() {
         let message = load(&[("DIARIST_MAX_RUNNING", "0")], &[]).err().unwrap();
         assert!(message.contains("DIARIST_MAX_RUNNING") && message.contains("1 to 1024"), "{message}");
+        for (name, value, range) in
+            [("MAX_UPLOAD_BYTES", "-1", "1 to 9007199254740992"), ("BEAM_SIZE", "300", "1 to 8")]
+        {
+            let message = load(&[(&format!("DIARIST_{name}"), value)], &[]).err().unwrap();
+            assert!(message.contains(name) && message.contains(range), "{message}");
+        }
         let message = load(&[("DIARIST_OFFLINE", "maybe")], &[]).err().unwrap();
         assert!(message.contains("DIARIST_OFFLINE") && message.contains("true or false"), "{message}");
         let message = load(&[("DIARIST_LISTN", "x")], &[]).err().unwrap();
