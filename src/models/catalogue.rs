@@ -192,7 +192,7 @@ impl Catalogue {
     /// is not there, or not in order.
     ///
     /// # Errors
-    /// `Unknown`, `NotInstalled`, or `Unusable` for a damaged file and for a model of another role.
+    /// `Unknown`, `NotInstalled`, `NotBundled`, or `Unusable` for a damaged file and for a model of another role.
     pub fn resolve(&self, name: &str) -> Result<ModelSpec, ModelError> {
         let is_there = |spec: &ModelSpec| spec.path.as_ref().is_some_and(|path| path.is_file());
         if let Some(spec) = self.look_up(name).ok().filter(is_there) {
@@ -205,12 +205,13 @@ impl Catalogue {
     /// The installed model that finds speech.
     ///
     /// # Errors
-    /// `NotInstalled`, or `Unusable` when its file is damaged.
+    /// `NotBundled`, or `Unusable` when its file is damaged.
     pub fn voice_activity(&self) -> Result<ModelSpec, ModelError> {
         let entry = self.entries.models.iter().find(|entry| entry.role == Role::VoiceActivity);
         let entry = entry.ok_or_else(|| ModelError::unknown("silero-vad"))?;
         self.refresh()?;
-        installed(spec_of_entry(entry, self.shelf().get(&entry.id)), self.fault(&entry.id))
+        let spec = spec_of_entry(entry, self.shelf().get(&entry.id));
+        self.if_installed(spec)
     }
 
     /// The model that `name` stands for, whatever its role, installed or not.
@@ -280,8 +281,24 @@ impl Catalogue {
             let reason = format!("it is for {}, not for recognising speech", spec.role.name());
             return Err(ModelError::Unusable { id: spec.id, reason });
         }
-        let fault = self.fault(&spec.id);
-        installed(spec, fault)
+        self.if_installed(spec)
+    }
+
+    /// The model if it is here and sound.
+    fn if_installed(&self, spec: ModelSpec) -> Result<ModelSpec, ModelError> {
+        match (&spec.path, self.fault(&spec.id)) {
+            (_, Some(reason)) => Err(ModelError::Unusable { id: spec.id, reason }),
+            (None, None) => Err(self.missing(spec.id)),
+            (Some(_), None) => Ok(spec),
+        }
+    }
+
+    /// How to say that the file of model `id` is not here.
+    pub fn missing(&self, id: String) -> ModelError {
+        match self.entry(&id) {
+            Some(entry) if entry.repo.is_none() => ModelError::NotBundled { id },
+            _ => ModelError::NotInstalled { id },
+        }
     }
 
     /// What `name` stands for: a model here or in the catalogue, then the default behind one of OpenAI's
@@ -311,15 +328,6 @@ impl Catalogue {
             (None, Some(found)) => Some(spec_of_file(id, found)),
             (None, None) => None,
         }
-    }
-}
-
-/// The model if it is here and sound.
-fn installed(spec: ModelSpec, fault: Option<String>) -> Result<ModelSpec, ModelError> {
-    match (&spec.path, fault) {
-        (_, Some(reason)) => Err(ModelError::Unusable { id: spec.id, reason }),
-        (None, None) => Err(ModelError::NotInstalled { id: spec.id }),
-        (Some(_), None) => Ok(spec),
     }
 }
 

@@ -175,12 +175,12 @@ fn judgement(id: &str, verdict: &Verdict) -> (bool, String) {
 /// Where the file of an installed model lies, whatever its role.
 ///
 /// # Errors
-/// `Unknown`, `NotInstalled`, or `Unusable` for a damaged file.
+/// `Unknown`, `NotInstalled`, `NotBundled`, or `Unusable` for a damaged file.
 pub fn path(catalogue: &Catalogue, name: &str) -> Result<PathBuf, ModelError> {
     let spec = catalogue.find(name)?;
     match (spec.path, catalogue.fault(&spec.id)) {
         (_, Some(reason)) => Err(ModelError::Unusable { id: spec.id, reason }),
-        (None, None) => Err(ModelError::NotInstalled { id: spec.id }),
+        (None, None) => Err(catalogue.missing(spec.id)),
         (Some(path), None) => Ok(path),
     }
 }
@@ -249,6 +249,17 @@ mod tests {
         assert!(missing.contains("`diarist models pull tiny`"), "{missing}");
         assert!(damaged.contains("DAMAGED") && damaged.contains("be07e048e1e599ad"), "{damaged}");
         assert!(verify(&catalogue, &["nothing".to_owned()], &mut |_| {}).is_err());
+    }
+
+    #[test]
+    fn a_missing_model_of_the_program_is_not_to_be_pulled() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options = ModelsOptions { bundled_dir: folder.path().to_owned(), ..options(folder.path()) };
+        let catalogue = Catalogue::open(&options).expect("a catalogue");
+        for error in [catalogue.resolve("whisper-1"), catalogue.voice_activity()] {
+            let message = error.expect_err("missing").to_string();
+            assert!(message.contains("DIARIST_BUNDLED_MODELS_DIR") && !message.contains("pull"), "{message}");
+        }
     }
 
     #[test]

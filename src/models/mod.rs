@@ -32,6 +32,15 @@ pub enum ModelError {
         /// Id in the catalogue.
         id: String,
     },
+    /// Part of the program, not found beside it.
+    #[error(
+        "the model `{id}` comes with Diarist, and its file is missing; set DIARIST_BUNDLED_MODELS_DIR to the \
+         folder `models` that came with the program"
+    )]
+    NotBundled {
+        /// Id in the catalogue.
+        id: String,
+    },
     /// There, but no use for what is asked (a voice activity model asked to transcribe, say).
     #[error("the model `{id}` cannot be used: {reason}")]
     Unusable {
@@ -70,7 +79,9 @@ impl ModelError {
     /// What kind of ending this is for the request.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unknown { .. } | Self::NotInstalled { .. } => ErrorKind::ModelNotFound,
+            Self::Unknown { .. } | Self::NotInstalled { .. } | Self::NotBundled { .. } => {
+                ErrorKind::ModelNotFound
+            }
             Self::Unusable { .. } => ErrorKind::ModelUnusable,
             Self::NoRoom { .. } => ErrorKind::Busy,
             Self::Download { .. } => ErrorKind::Unavailable,
