@@ -1,6 +1,7 @@
 //! The only wiring: settings to models, engines, pipeline and routes.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -137,6 +138,7 @@ impl Backend for LocalBackend {
 /// When the port is taken, a needed part is missing, or the default model cannot be loaded.
 pub fn run(settings: &Settings) -> Result<(), StartError> {
     let address = settings.address().map_err(|error| StartError::Io(error.to_string()))?;
+    check_temp_dir(&settings.temp_dir())?;
     let parts = Parts::assemble(settings)?;
     // Said now, not at the first request.
     parts.catalogue.resolve(&settings.default_model)?;
@@ -165,7 +167,19 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
             result
         });
         server.await.map_err(|error| StartError::Io(error.to_string()))?;
-        if watcher.is_finished() { watcher.await.unwrap_or(Ok(())) } else { Ok(()) }
+        // The server ends at a signal, or because the models could not be loaded; then this says why. The
+        // process cannot end before a load that has begun, so waiting for it costs nothing.
+        watcher.await.unwrap_or(Ok(()))
+    })
+}
+
+/// Makes sure that uploads can be stored.
+fn check_temp_dir(folder: &Path) -> Result<(), StartError> {
+    tempfile::tempfile_in(folder).map(drop).map_err(|error| {
+        StartError::Io(format!(
+            "temp_dir (DIARIST_TEMP_DIR): {} does not take files: {error}; name a folder that does",
+            folder.display()
+        ))
     })
 }
 
@@ -180,14 +194,12 @@ fn get_ready(backend: &LocalBackend, wanted: &[String]) -> Result<(), StartError
 async fn stop_on_signal(server: actix_web::dev::ServerHandle) {
     wait_for_signal().await;
     tracing::info!("stopping: running requests may finish");
-    let graceful = actix_web::rt::spawn({
-        let server = server.clone();
-        async move { server.stop(true).await }
-    });
+    actix_web::rt::spawn(async move { server.stop(true).await });
     wait_for_signal().await;
     tracing::warn!("stopping at once");
-    graceful.abort();
-    std::process::exit(1);
+    // Not `exit`: its cleaning up would take the engines' memory from under their running threads.
+    // SAFETY: ends the process; nothing is touched any more.
+    unsafe { libc::_exit(1) }
 }
 
 async fn wait_for_signal() {
