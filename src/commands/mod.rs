@@ -5,6 +5,7 @@ mod models;
 mod serve;
 mod transcribe;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use crate::telemetry::{self, LogOptions};
 
 /// Speech to text on your own machine, behind OpenAI's API.
 #[derive(Parser)]
-#[command(name = "diarist", version, about, propagate_version = true)]
+#[command(name = "diarist", version, propagate_version = true)]
 #[command(after_help = "Settings: built-in default < file < environment (DIARIST_…) < flags.\n\
                         `diarist settings` prints every setting with its default, unit and meaning.")]
 struct Cli {
@@ -116,10 +117,7 @@ impl SettingsArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        Command::Settings => {
-            print!("{}", crate::config::DEFAULTS);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Settings => print(crate::config::DEFAULTS).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => load(&cli, args.flags()).and_then(serve::run),
         Command::Transcribe(args) => {
             load(&cli, Vec::new()).and_then(|settings| transcribe::run(settings, args))
@@ -133,6 +131,14 @@ pub fn main() -> ExitCode {
         eprintln!("diarist: {message}");
         ExitCode::from(2)
     })
+}
+
+/// Writes to standard output; unlike `print!`, a full disk or a closed pipe is an error.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("standard output does not take the result: {error}"))
 }
 
 /// Settings with logs started; commands other than `serve` are quiet unless asked.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::print;
 use crate::audio::AudioSource;
 use crate::cancel::CancelToken;
 use crate::config::Settings;
@@ -69,6 +70,7 @@ enum Format {
     /// OpenAI's `json`
     Json,
     /// OpenAI's `verbose_json`: segments, times, quality numbers
+    #[value(alias = "verbose_json")]
     VerboseJson,
 }
 
@@ -145,6 +147,7 @@ fn one_file(
     file: &Path,
     bars: &MultiProgress,
 ) -> Result<Transcript, String> {
+    check_file(file)?;
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
     let bar = bars.add(progress_bar(name.as_deref().unwrap_or_default()));
     let request = Request { source: AudioSource { path: file.to_owned(), name }, ..template.clone() };
@@ -165,6 +168,15 @@ fn one_file(
         bars.suspend(|| eprintln!("diarist: {}: warning: {}", file.display(), warning.message));
     }
     Ok(transcript)
+}
+
+/// Says what is wrong with a path before the pipeline takes it for a failing disk, or waits at a pipe.
+fn check_file(file: &Path) -> Result<(), String> {
+    let cannot_be_read = |error: std::io::Error| format!("cannot be read: {error}");
+    if !std::fs::metadata(file).map_err(cannot_be_read)?.is_file() {
+        return Err("is not a file; give the recordings themselves".to_owned());
+    }
+    std::fs::File::open(file).map(drop).map_err(cannot_be_read)
 }
 
 fn progress_bar(name: &str) -> ProgressBar {
@@ -234,8 +246,7 @@ impl Targets {
                 .map_err(|error| format!("{} cannot be written: {error}", target.display())),
             None => {
                 let _one_at_a_time = screen.printing.lock();
-                screen.bars.suspend(|| print!("{body}"));
-                Ok(())
+                screen.bars.suspend(|| print(&body))
             }
         }
     }

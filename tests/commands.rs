@@ -1,0 +1,93 @@
+//! The program as its users start it: what it says, and its exit code, when something is wrong.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// `diarist` with `arguments`, whatever this machine's settings are.
+fn diarist(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diarist"));
+    let onnxruntime = std::env::var_os("DIARIST_ONNXRUNTIME");
+    let settings = std::env::vars_os().map(|(name, _)| name);
+    for name in settings.filter(|name| name.to_string_lossy().starts_with("DIARIST_")) {
+        command.env_remove(name);
+    }
+    command.envs(onnxruntime.map(|path| ("DIARIST_ONNXRUNTIME", path)));
+    command.env("DIARIST_BUNDLED_MODELS_DIR", Path::new(env!("CARGO_MANIFEST_DIR")).join("models"));
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")).args(arguments);
+    command
+}
+
+fn serve(settings: &[&str]) -> Command {
+    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    diarist(&arguments)
+}
+
+fn ends_with(mut command: Command) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why_and_fails() {
+    for (setting, reason) in [
+        ("preload=nothing", "the model `nothing` does not exist"),
+        ("default_model=nothing", "the model `nothing` does not exist"),
+        ("temp_dir=/nonexistent", "DIARIST_TEMP_DIR"),
+        ("max_upload_bytes=-1", "1 to 9007199254740992"),
+    ] {
+        let (code, said) = ends_with(serve(&[setting]));
+        assert_eq!(code, Some(2), "{setting}: {said}");
+        assert!(said.lines().any(|line| line.starts_with("diarist: ") && line.contains(reason)), "{said}");
+    }
+}
+
+#[test]
+fn a_default_model_that_cannot_be_loaded_ends_the_server_with_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin");
+    let bytes = std::fs::read(whole).unwrap();
+    std::fs::write(folder.path().join("ggml-cut.bin"), &bytes[..bytes.len() / 2]).unwrap();
+    let models_dir = format!("models_dir={}", folder.path().display());
+    let (code, said) = ends_with(serve(&[&models_dir, "default_model=cut"]));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("diarist: the model `cut` cannot be used"), "{said}");
+}
+
+#[test]
+fn logs_that_nobody_watches_have_no_colours() {
+    let mut server: Child = serve(&[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains(" ready") && log.read_line(&mut said).unwrap() > 0 {}
+    // SAFETY: signals a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(server.id() as i32, libc::SIGTERM) }, 0);
+    log.read_to_string(&mut said).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0), "{said}");
+    assert!(said.contains("stopping") && !said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn a_path_that_is_no_recording_is_named_as_such() {
+    for (path, reason) in [("/nonexistent.wav", "cannot be read"), ("/tmp", "is not a file")] {
+        let (code, said) = ends_with(diarist(&["transcribe", path]));
+        assert_eq!((code, said.contains(reason)), (Some(1), true), "{said}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_no_panic() {
+    for arguments in [&["settings"][..], &["models", "list"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let result = diarist(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&result.stderr);
+        assert_eq!((result.status.code(), said.contains("standard output")), (Some(2), true), "{said}");
+    }
+}
+
+#[test]
+fn the_folder_of_models_can_be_asked_for() {
+    let (code, said) = ends_with(diarist(&["--models-dir", "/some/folder", "models", "path"]));
+    assert_eq!((code, said.as_str()), (Some(0), "/some/folder\n"));
+}
