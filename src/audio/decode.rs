@@ -1,18 +1,23 @@
 //! Source file to spool: the built-in decoders first, then ffmpeg, then an answer that says what to do.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use crate::cancel::CancelToken;
 use crate::transcript::Warning;
 
 use super::intake::Intake;
-use super::native::{self, Facts, Failure, Heard};
+use super::native::{self, Clock, Facts, Failure, Heard};
 use super::sniff::{self, Kind};
-use super::source::PatchedFile;
-use super::wav::WavMend;
-use super::{AudioError, AudioOptions, AudioSource, PcmSpool, ffmpeg, mp4, wav};
+use super::source::{Mend, PatchedFile};
+use super::{AudioError, AudioOptions, AudioSource, PcmSpool, ffmpeg, matroska, mp4, ogg, wav};
+
+/// Bytes that readers may have fetched beyond the last packet that they handed out.
+const READ_AHEAD: u64 = 128 << 10;
+
+/// Times that reading goes on behind damage in one file.
+const MAX_RESUMES: usize = 1_000;
 
 /// A recording taken in.
 #[derive(Debug)]
@@ -60,7 +65,11 @@ pub fn decode_to_spool(
 struct Look {
     kind: Kind,
     facts: Facts,
-    mend: WavMend,
+    mend: Mend,
+    is_matroska: bool,
+    /// Damage seen already.
+    damaged_pages: u64,
+    is_cut: bool,
 }
 
 impl Look {
@@ -70,11 +79,27 @@ impl Look {
         if head.is_empty() {
             return Err(AudioError::Empty);
         }
-        let kind = sniff::identify(&head);
-        let mend = wav::inspect(&mut file)?.unwrap_or_default();
-        let edits = if head.get(4..8) == Some(b"ftyp") { mp4::edits(&mut file) } else { Default::default() };
-        let open_ended = mend.open_ended || sniff::is_open_ended_matroska(&head);
-        Ok(Self { kind, facts: Facts { edits, open_ended, frames: mend.frames }, mend })
+        let mut look = Self {
+            kind: sniff::identify(&head),
+            facts: Facts { open_ended: matroska::is_open_ended(&head), ..Facts::default() },
+            mend: Mend::default(),
+            is_matroska: matroska::is_matroska(&head),
+            damaged_pages: 0,
+            is_cut: false,
+        };
+        if let Some(wav) = wav::inspect(&mut file)? {
+            look.facts.open_ended = wav.open_ended;
+            look.facts.frames = wav.frames;
+            look.mend = wav.mend;
+        } else if head.starts_with(b"OggS") {
+            look.mend.patches = ogg::mend(&mut BufReader::new(file))?;
+            look.damaged_pages = look.mend.patches.len() as u64;
+        } else if head.get(4..8) == Some(b"ftyp") {
+            let index = mp4::inspect(&mut BufReader::new(file));
+            look.facts.edits = index.edits;
+            look.is_cut = index.is_cut;
+        }
+        Ok(look)
     }
 }
 
@@ -85,12 +110,23 @@ fn read_head(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// Tries the built-in decoders, and goes on behind damage where the container has marks to go on from.
+fn decode_natively(path: &Path, look: &Look, intake: &mut Intake) -> Result<Heard, Failure> {
+    let mut heard = decode_start(path, look, intake)?;
+    heard.damaged_packets += look.damaged_pages;
+    heard.cut_off |= look.is_cut;
+    if look.is_matroska {
+        heard = resume_matroska(path, look, heard, intake)?;
+    }
+    Ok(heard)
+}
+
 /// Tries the built-in decoders twice: with free access to the file, and front to back. The second way
 /// opens cut-off MP4 and WebM files, in which the first looks for an index that is not there.
-fn decode_natively(path: &Path, look: &Look, intake: &mut Intake) -> Result<Heard, Failure> {
+fn decode_start(path: &Path, look: &Look, intake: &mut Intake) -> Result<Heard, Failure> {
     let mut attempt = |seekable| {
         let source = PatchedFile::open(path, look.mend.clone(), seekable).map_err(AudioError::Storage)?;
-        native::decode(source, &look.facts, intake)
+        native::decode(source, &look.facts, Clock::default(), intake)
     };
     match attempt(true) {
         Err(first @ (Failure::Broken(_) | Failure::Unrecognised)) => match attempt(false) {
@@ -103,6 +139,37 @@ fn decode_natively(path: &Path, look: &Look, intake: &mut Intake) -> Result<Hear
         },
         outcome => outcome,
     }
+}
+
+/// Goes on with the next cluster of a Matroska file for as long as damage stops the reader.
+fn resume_matroska(
+    path: &Path,
+    look: &Look,
+    mut heard: Heard,
+    intake: &mut Intake,
+) -> Result<Heard, Failure> {
+    let mut from = 0;
+    for _ in 0..MAX_RESUMES {
+        let Some(stopped_at) = heard.stopped_at else { break };
+        from = stopped_at.saturating_sub(READ_AHEAD).max(from);
+        let hole = matroska::hole_before_next_cluster(path, from).map_err(AudioError::Storage)?;
+        let Some(hole) = hole else { break };
+        from = hole.1 + 1;
+        let mend = Mend { hole: Some(hole), ..Mend::default() };
+        let source = PatchedFile::open(path, mend, false).map_err(AudioError::Storage)?;
+        match native::decode(source, &look.facts, heard.clock, intake) {
+            Ok(rest) => {
+                heard.damaged_packets += rest.damaged_packets;
+                heard.cut_off = rest.cut_off;
+                heard.clock = rest.clock;
+                heard.stopped_at = rest.stopped_at;
+            }
+            Err(Failure::Stopped(error)) => return Err(error.into()),
+            // That was no cluster, only bytes like one: the next may be.
+            Err(_) => {}
+        }
+    }
+    Ok(heard)
 }
 
 fn finish(intake: Intake, description: String, warnings: Vec<Warning>) -> Result<Decoded, AudioError> {
@@ -144,6 +211,9 @@ fn verdict(failure: Failure, ffmpeg_said: Option<&str>) -> AudioError {
         (Failure::NoAudio, _) => AudioError::Undecodable("it has no audio track that can be decoded".into()),
         (Failure::Unrecognised, _) => {
             AudioError::Undecodable("it is not in an audio or video format known here".into())
+        }
+        (Failure::Broken(reason), _) if reason.contains("missing moov") => {
+            AudioError::Undecodable("its index (moov) is missing, the file seems to be cut off".into())
         }
         (Failure::Broken(reason), _) => AudioError::Undecodable(reason),
     }

@@ -9,6 +9,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 /// Boxes looked at in one file; real indexes have fewer than a few hundred.
 const MAX_BOXES: usize = 100_000;
 
+/// Error of a box that reaches past the end of what holds it.
+const PAST_END: io::ErrorKind = io::ErrorKind::UnexpectedEof;
+
 /// Entries read from one edit list.
 const MAX_ENTRIES: u32 = 64;
 
@@ -23,14 +26,24 @@ pub(super) struct Edit {
     pub(super) length_s: Option<f64>,
 }
 
-/// The edits of all tracks that have a simple edit list (one part, perhaps after silence), by track id.
-/// Whatever cannot be understood has no edit.
-pub(super) fn edits(file: &mut (impl Read + Seek)) -> HashMap<u32, Edit> {
-    let mut walk = Walk { file, boxes_left: MAX_BOXES, movie_timescale: 0, tracks: Vec::new() };
+/// What the boxes of a file say.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Index {
+    /// The edits of all tracks that have a simple edit list (one part, perhaps after silence), by track id.
+    pub(super) edits: HashMap<u32, Edit>,
+    /// Whether the file ends inside a box.
+    pub(super) is_cut: bool,
+}
+
+/// Reads the boxes of `file`. Whatever cannot be understood has no edit.
+pub(super) fn inspect(file: &mut (impl Read + Seek)) -> Index {
+    let mut walk =
+        Walk { file, boxes_left: MAX_BOXES, movie_timescale: 0, tracks: Vec::new(), is_cut: false };
     // A damaged index ends the walk; what was found before is still good.
-    let _ = walk.file_end().and_then(|end| walk.children(0, end));
+    let _ = walk.whole_file();
     let timescale = walk.movie_timescale;
-    walk.tracks.iter().filter_map(|track| Some((track.id?, track.edit(timescale)?))).collect()
+    let edits = walk.tracks.iter().filter_map(|track| Some((track.id?, track.edit(timescale)?)));
+    Index { edits: edits.collect(), is_cut: walk.is_cut }
 }
 
 #[derive(Default)]
@@ -62,11 +75,13 @@ struct Walk<'a, F> {
     boxes_left: usize,
     movie_timescale: u32,
     tracks: Vec<TrackBoxes>,
+    is_cut: bool,
 }
 
 impl<F: Read + Seek> Walk<'_, F> {
-    fn file_end(&mut self) -> io::Result<u64> {
-        self.file.seek(SeekFrom::End(0))
+    fn whole_file(&mut self) -> io::Result<()> {
+        let end = self.file.seek(SeekFrom::End(0))?;
+        self.children(0, end).inspect_err(|error| self.is_cut = error.kind() == PAST_END)
     }
 
     /// Visits the boxes between two offsets, and those inside the ones that matter.
@@ -83,7 +98,7 @@ impl<F: Read + Seek> Walk<'_, F> {
             };
             let next = at.checked_add(size).filter(|&next| size >= header && next <= end);
             self.visit(name, at + header, next.unwrap_or(end))?;
-            at = next.ok_or(io::ErrorKind::InvalidData)?;
+            at = next.ok_or(PAST_END)?;
         }
         Ok(())
     }
@@ -188,7 +203,7 @@ mod tests {
     }
 
     fn edit_of(entries: &[(u32, i32)]) -> Option<Edit> {
-        edits(&mut Cursor::new(file_with(entries))).get(&7).copied()
+        inspect(&mut Cursor::new(file_with(entries))).edits.get(&7).copied()
     }
 
     #[test]
@@ -213,13 +228,20 @@ mod tests {
     fn cut_and_garbled_files_have_no_edits() {
         let whole = file_with(&[(6_131, 1_024)]);
         for end in 0..whole.len() - 30 {
-            edits(&mut Cursor::new(&whole[..end]));
+            inspect(&mut Cursor::new(&whole[..end]));
         }
         for at in 0..whole.len() {
             let mut garbled = whole.clone();
             garbled[at] ^= 0xff;
-            edits(&mut Cursor::new(garbled));
+            inspect(&mut Cursor::new(garbled));
         }
-        assert!(edits(&mut Cursor::new(b"OggS and something else")).is_empty());
+        assert!(inspect(&mut Cursor::new(b"OggS and something else")).edits.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_ends_inside_a_box_is_cut() {
+        let whole = file_with(&[(6_131, 1_024)]);
+        assert!(!inspect(&mut Cursor::new(&whole)).is_cut);
+        assert!(inspect(&mut Cursor::new(&whole[..40])).is_cut);
     }
 }

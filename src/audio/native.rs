@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::io::ErrorKind as IoErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecParameters;
@@ -19,7 +20,7 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDe
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::{Hint, Probe, ProbeOptions};
-use symphonia::core::formats::well_known::{FORMAT_ID_ADTS, FORMAT_ID_ISOMP4, FORMAT_ID_MKV};
+use symphonia::core::formats::well_known::{FORMAT_ID_ADTS, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MKV};
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackFlags};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
@@ -51,7 +52,7 @@ const MAX_PACKET_BYTES: usize = 32 << 20;
 /// Packets at the end of an MPEG stream that its padding can touch.
 const MAX_PADDED_PACKETS: usize = 4;
 
-/// Shortest hole in a Matroska track's time stamps that is filled with silence, in seconds; below lies
+/// Shortest hole in a track's time stamps that is filled with silence, in seconds; below lies
 /// the rounding of the stamps.
 const MIN_GAP_S: f64 = 0.1;
 
@@ -85,6 +86,25 @@ pub(super) struct Heard {
     pub(super) damaged_packets: u64,
     /// Whether the file ends before its declared end.
     pub(super) cut_off: bool,
+    /// Where the recording's clock stands.
+    pub(super) clock: Clock,
+    /// Offset in the file up to which it could be read, when damage or an early end stopped the reader.
+    pub(super) stopped_at: Option<u64>,
+}
+
+/// The recording's time in seconds, by the container's time stamps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    /// Earliest time stamp of any track up to the first audio packet: where the recording starts.
+    earliest_s: f64,
+    /// Sound decoded so far, trimmed parts included.
+    at_s: f64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { earliest_s: f64::INFINITY, at_s: 0.0 }
+    }
 }
 
 /// Why nothing was decoded.
@@ -123,11 +143,18 @@ static PROBE: LazyLock<Probe> = LazyLock::new(|| {
     probe
 });
 
-/// Decodes the first decodable audio track of `source` into `intake`, as far as it goes.
+/// Decodes the first decodable audio track of `source` into `intake`, as far as it goes. `clock` is that of
+/// the part decoded before, when reading goes on behind damage, and else new.
 ///
 /// # Errors
 /// When not one sample came out, or `intake` stopped it.
-pub(super) fn decode(source: PatchedFile, facts: &Facts, intake: &mut Intake) -> Result<Heard, Failure> {
+pub(super) fn decode(
+    source: PatchedFile,
+    facts: &Facts,
+    clock: Clock,
+    intake: &mut Intake,
+) -> Result<Heard, Failure> {
+    let progress = source.progress();
     let stream = MediaSourceStream::new(Box::new(source), Default::default());
     let reader =
         guarded(|| PROBE.probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default()));
@@ -135,7 +162,10 @@ pub(super) fn decode(source: PatchedFile, facts: &Facts, intake: &mut Intake) ->
         Error::Unsupported(what) if what.starts_with("core (probe)") => Failure::Unrecognised,
         error => Failure::Broken(error.to_string()),
     })?;
-    let voice = Voice::choose(&*reader, facts)?;
+    let mut voice = Voice::choose(&*reader, facts)?;
+    if clock.at_s > 0.0 {
+        voice.run_up = 0;
+    }
     Session {
         reader,
         voice,
@@ -143,8 +173,10 @@ pub(super) fn decode(source: PatchedFile, facts: &Facts, intake: &mut Intake) ->
         intake,
         block: AudioBlock { sample_rate: 0, channels: Vec::new() },
         heard: Heard::default(),
-        earliest_s: f64::INFINITY,
-        at_s: 0.0,
+        clock,
+        is_resumed: clock.at_s > 0.0,
+        progress,
+        read_to: 0,
         waiting: None,
         tail: Vec::new(),
         last_error: String::from("it holds no sound"),
@@ -196,12 +228,7 @@ impl Voice {
             }
             match make_decoder(&params) {
                 Ok(decoder) => return Ok(Self::new(reader, track, params, decoder, facts)),
-                Err(error) if matches!(failure, Failure::NoAudio) => {
-                    failure = Failure::NoDecoder(match codec_name(params.codec) {
-                        Some(name) => name.to_owned(),
-                        None => error.to_string(),
-                    });
-                }
+                Err(error) if matches!(failure, Failure::NoAudio) => failure = refusal(&params, &error),
                 Err(_) => {}
             }
         }
@@ -294,11 +321,14 @@ struct Session<'a, 'i> {
     /// Reused for every packet.
     block: AudioBlock,
     heard: Heard,
-    /// Earliest time stamp of any track up to the first audio packet: where the recording starts.
-    earliest_s: f64,
-    /// Sound decoded so far from the current voice, trimmed parts included.
-    at_s: f64,
-    /// A Matroska packet behind a hole, until the next one confirms the hole.
+    clock: Clock,
+    /// Whether an earlier pass decoded the start.
+    is_resumed: bool,
+    /// Where the file is being read.
+    progress: Arc<AtomicU64>,
+    /// Where it was being read when the last good packet came.
+    read_to: u64,
+    /// A packet behind a hole, until the next one confirms the hole.
     waiting: Option<Packet>,
     /// MPEG packets that end in padding, until the stream ends or proves longer.
     tail: Vec<Packet>,
@@ -314,20 +344,25 @@ impl Session<'_, '_> {
             match guarded(|| reader.next_packet()) {
                 Ok(Some(packet)) => {
                     reader_errors = 0;
+                    self.read_to = self.progress.load(Ordering::Relaxed);
                     self.accept(packet)?;
                 }
                 Ok(None) => break,
                 Err(Error::ResetRequired) => self.start_next_stream()?,
                 Err(Error::IoError(error)) if error.kind() == IoErrorKind::UnexpectedEof => {
-                    self.heard.cut_off = !self.facts.open_ended;
+                    self.stop(!self.facts.open_ended);
                     break;
                 }
-                Err(Error::IoError(error)) => return Err(AudioError::Storage(error).into()),
+                // Errors of the system are the machine's; others are made up by readers over bad data.
+                Err(Error::IoError(error)) if error.raw_os_error().is_some() => {
+                    return Err(AudioError::Storage(error).into());
+                }
                 Err(error) => {
                     self.note_damage(&error);
                     reader_errors += 1;
-                    if reader_errors > MAX_READER_ERRORS {
-                        self.heard.cut_off = true;
+                    // A Matroska reader that has lost its place is better started anew.
+                    if self.is_matroska() || reader_errors > MAX_READER_ERRORS {
+                        self.stop(true);
                         break;
                     }
                 }
@@ -338,7 +373,23 @@ impl Session<'_, '_> {
             return Err(Failure::Broken(self.last_error));
         }
         self.heard.cut_off |= self.misses_declared_sound();
+        self.heard.clock = self.clock;
         Ok(self.heard)
+    }
+
+    fn stop(&mut self, is_early: bool) {
+        self.heard.cut_off = is_early;
+        self.heard.stopped_at = is_early.then_some(self.read_to);
+    }
+
+    fn is_matroska(&self) -> bool {
+        self.reader.format_info().format == FORMAT_ID_MKV
+    }
+
+    /// Whether the packets' time stamps are the file's own, not counted by the reader, so that they show
+    /// what is missing.
+    fn is_stamped(&self) -> bool {
+        matches!(self.reader.format_info().format, FORMAT_ID_MKV | FORMAT_ID_FLAC)
     }
 
     /// Goes on with the next stream of a chain.
@@ -352,13 +403,12 @@ impl Session<'_, '_> {
         }
         // The length of one link says nothing about the chain.
         self.voice.declared_s = None;
-        self.at_s = 0.0;
-        self.earliest_s = f64::INFINITY;
+        self.clock = Clock::default();
         Ok(())
     }
 
     fn accept(&mut self, packet: Packet) -> Result<(), Failure> {
-        if self.reader.format_info().format == FORMAT_ID_MKV {
+        if self.is_stamped() {
             return self.accept_stamped(packet);
         }
         if packet.track_id != self.voice.track_id {
@@ -391,13 +441,18 @@ impl Session<'_, '_> {
     /// Takes a packet whose time stamp is the container's own: holes in the time are kept as silence.
     fn accept_stamped(&mut self, packet: Packet) -> Result<(), Failure> {
         let Some(first) = self.waiting.take() else {
-            if self.at_s == 0.0 {
-                self.earliest_s = self.earliest_s.min(self.voice.time(packet.pts));
+            if self.clock.at_s == 0.0 {
+                self.clock.earliest_s = self.clock.earliest_s.min(self.voice.time(packet.pts));
             }
             if packet.track_id != self.voice.track_id {
                 return Ok(());
             }
-            if (MIN_GAP_S..MAX_GAP_S).contains(&self.gap_before(&packet)) {
+            let gap_s = self.gap_before(&packet);
+            if self.is_resumed && gap_s < -MIN_GAP_S {
+                // Heard already, before the damage.
+                return Ok(());
+            }
+            if (MIN_GAP_S..MAX_GAP_S).contains(&gap_s) {
                 self.waiting = Some(packet);
                 return Ok(());
             }
@@ -411,6 +466,9 @@ impl Session<'_, '_> {
         let step = self.voice.time(packet.pts) - self.voice.time(first.pts);
         if (0.0..MAX_PACKET_S).contains(&step) {
             self.insert_silence(self.gap_before(&first))?;
+            if !self.is_matroska() {
+                self.heard.damaged_packets += 1;
+            }
         }
         self.decode(&first)?;
         self.accept_stamped(packet)
@@ -418,7 +476,7 @@ impl Session<'_, '_> {
 
     /// Seconds between the end of what was decoded and the start of `packet`.
     fn gap_before(&self, packet: &Packet) -> f64 {
-        self.voice.time(packet.pts) - self.earliest_s - self.at_s
+        self.voice.time(packet.pts) - self.clock.earliest_s - self.clock.at_s
     }
 
     /// Decodes what was held back.
@@ -465,7 +523,7 @@ impl Session<'_, '_> {
         if self.heard.description.is_empty() {
             self.heard.description = self.describe();
         }
-        self.at_s += frames as f64 / f64::from(rate.max(1));
+        self.clock.at_s += frames as f64 / f64::from(rate.max(1));
         if self.voice.window.is_none() {
             self.voice.window = Some(Window::new(&self.voice, rate));
             let lead_s = self.voice.edit.map_or(0.0, |edit| edit.lead_s);
@@ -479,10 +537,10 @@ impl Session<'_, '_> {
         Ok(self.intake.push(&self.block)?)
     }
 
-    /// Keeps the clock going past a packet that gave nothing. Matroska needs no help: its time stamps
-    /// show the hole.
+    /// Keeps the clock going past a packet that gave nothing. With time stamps the next good packet does
+    /// that.
     fn replace(&mut self, packet: &Packet) -> Result<(), Failure> {
-        if self.block.sample_rate == 0 || self.reader.format_info().format == FORMAT_ID_MKV {
+        if self.block.sample_rate == 0 || self.is_stamped() {
             return Ok(());
         }
         let seconds = self.voice.seconds(packet.dur).min(MAX_PACKET_S);
@@ -491,7 +549,7 @@ impl Session<'_, '_> {
 
     fn insert_silence(&mut self, seconds: f64) -> Result<(), Failure> {
         let rate = if self.block.sample_rate == 0 { OPUS_RATE } else { self.block.sample_rate };
-        self.at_s += seconds;
+        self.clock.at_s += seconds;
         Ok(self.intake.push_silence(rate, (seconds * f64::from(rate)).round() as u64)?)
     }
 
@@ -503,7 +561,7 @@ impl Session<'_, '_> {
     fn misses_declared_sound(&self) -> bool {
         self.voice
             .declared_s
-            .is_some_and(|declared| declared - self.at_s > MISSING_S.max(MISSING_SHARE * declared))
+            .is_some_and(|declared| declared - self.clock.at_s > MISSING_S.max(MISSING_SHARE * declared))
     }
 
     fn describe(&self) -> String {
@@ -543,6 +601,15 @@ fn declared_length(reader: &dyn FormatReader, track: &Track, codec: AudioCodecId
     let duration = track.duration.or_else(|| track.num_frames.map(Duration::from))?;
     let seconds = track.time_base?.calc_duration(duration)?.as_secs_f64();
     (seconds > 0.0).then_some(seconds)
+}
+
+/// What it means that no decoder takes a track.
+fn refusal(params: &AudioCodecParameters, error: &Error) -> Failure {
+    match (error, codec_name(params.codec)) {
+        (Error::Unsupported(_), Some(name)) => Failure::NoDecoder(name.to_owned()),
+        (Error::Unsupported(_), None) => Failure::NoDecoder("of a codec that is not built in".to_owned()),
+        (error, _) => Failure::Broken(error.to_string()),
+    }
 }
 
 /// Names of codecs that people know and that have no built-in decoder.

@@ -119,21 +119,6 @@ fn is_transport_stream(head: &[u8]) -> bool {
     every(0, 188) || every(4, 192)
 }
 
-/// Whether `head` is Matroska or WebM whose size was left open, as browsers and live encoders do; such a
-/// file has no marked end.
-pub(super) fn is_open_ended_matroska(head: &[u8]) -> bool {
-    const SEGMENT: &[u8] = b"\x18\x53\x80\x67";
-    if !head.starts_with(b"\x1a\x45\xdf\xa3") {
-        return false;
-    }
-    let Some(at) = head.windows(SEGMENT.len()).position(|bytes| bytes == SEGMENT) else { return false };
-    let Some((&first, rest)) = head[at + SEGMENT.len()..].split_first() else { return false };
-    // A size of n bytes starts with n-1 zero bits and a one; all value bits set means unknown.
-    let more = first.leading_zeros() as usize;
-    let value_bits = 0xff_u8.checked_shr(more as u32 + 1).unwrap_or(0);
-    first & value_bits == value_bits && rest.len() >= more && rest[..more].iter().all(|&byte| byte == 0xff)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,15 +159,6 @@ mod tests {
     #[test]
     fn a_playlist_is_refused_even_with_binary_behind_it() {
         assert_eq!(identify(b"#EXTM3U\n\x00\xff\xfe"), Kind::NotAudio("a playlist"));
-    }
-
-    #[test]
-    fn an_open_ended_matroska_file_is_told_from_a_sized_one() {
-        let with_size = |size: &[u8]| [b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67", size].concat();
-        assert!(is_open_ended_matroska(&with_size(b"\x01\xff\xff\xff\xff\xff\xff\xff\x15")));
-        assert!(is_open_ended_matroska(&with_size(b"\xff\x15")));
-        assert!(!is_open_ended_matroska(&with_size(b"\x01\x00\x00\x00\x00\x00\x10\x00\x15")));
-        assert!(!is_open_ended_matroska(&with_size(b"\x01\xff")));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::source::Mend;
+
 /// A size that means "until the end of the file".
 const UNKNOWN_SIZE: [u8; 4] = [0xff; 4];
 
@@ -14,13 +16,11 @@ const PADDED_FORMATS: [u16; 2] = [0x02, 0x11];
 /// Chunks looked at before the data; real files have fewer than ten.
 const MAX_CHUNKS: usize = 1_000;
 
-/// How to read a WAV file that is not what its header says.
+/// What a WAV file is beyond what its reader sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct WavMend {
-    /// Bytes to read instead of those in the file, by offset.
-    pub(super) patches: Vec<(u64, [u8; 4])>,
-    /// Where the sound ends, if the header knows.
-    pub(super) end: Option<u64>,
+pub(super) struct Wav {
+    /// How to read it, so that its sizes are right.
+    pub(super) mend: Mend,
     /// Whether the patched header does not say how long the recording is, so that any end is a good end.
     pub(super) open_ended: bool,
     /// Frames of sound in a kind that pads its last block.
@@ -31,21 +31,21 @@ pub(super) struct WavMend {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub(super) fn inspect(file: &mut (impl Read + Seek)) -> io::Result<Option<WavMend>> {
+pub(super) fn inspect(file: &mut (impl Read + Seek)) -> io::Result<Option<Wav>> {
     let file_end = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     let mut head = [0; 12];
     if read_or_end(file, &mut head)?.is_none() || &head[8..] != b"WAVE" {
         return Ok(None);
     }
-    let mut mend = WavMend::default();
+    let mut wav = Wav::default();
     match &head[..4] {
         b"RIFF" => {}
-        b"RF64" | b"BW64" => mend.patches.push((0, *b"RIFF")),
+        b"RF64" | b"BW64" => wav.mend.patches.push((0, *b"RIFF")),
         _ => return Ok(None),
     }
     // The outer size adds nothing to the chunks' own sizes and is wrong more often.
-    mend.patches.push((4, UNKNOWN_SIZE));
+    wav.mend.patches.push((4, UNKNOWN_SIZE));
     let (mut long_data_size, mut stated_frames, mut is_padded) = (None, None, false);
     let mut at = 12;
     for _ in 0..MAX_CHUNKS {
@@ -74,17 +74,17 @@ pub(super) fn inspect(file: &mut (impl Read + Seek)) -> io::Result<Option<WavMen
                 stated_frames = found.map(|()| u64::from(u32::from_le_bytes(frames)));
             }
             b"data" => {
-                mend.frames = stated_frames.filter(|&frames| is_padded && frames > 0);
+                wav.frames = stated_frames.filter(|&frames| is_padded && frames > 0);
                 let start = at + 8;
                 if size == 0 || size_bytes == UNKNOWN_SIZE {
-                    mend.patches.push((at + 4, UNKNOWN_SIZE));
-                    mend.end = long_data_size
+                    wav.mend.patches.push((at + 4, UNKNOWN_SIZE));
+                    wav.mend.end = long_data_size
                         .filter(|&size| size > 0)
                         .and_then(|size| start.checked_add(size))
                         .filter(|&end| end <= file_end);
-                    mend.open_ended = mend.end.is_some() || long_data_size.is_none_or(|size| size == 0);
+                    wav.open_ended = wav.mend.end.is_some() || long_data_size.is_none_or(|size| size == 0);
                 }
-                return Ok(Some(mend));
+                return Ok(Some(wav));
             }
             _ => {}
         }
@@ -123,23 +123,23 @@ mod tests {
         bytes
     }
 
-    fn mend_of(bytes: Vec<u8>) -> Option<WavMend> {
+    fn inspected(bytes: Vec<u8>) -> Option<Wav> {
         inspect(&mut Cursor::new(bytes)).unwrap()
     }
 
     #[test]
     fn an_honest_header_keeps_its_data_size() {
-        let mend = mend_of(wav(b"RIFF", b"", 100, 100)).unwrap();
-        assert_eq!(mend.patches, [(4, UNKNOWN_SIZE)]);
-        assert!(!mend.open_ended);
+        let found = inspected(wav(b"RIFF", b"", 100, 100)).unwrap();
+        assert_eq!(found.mend.patches, [(4, UNKNOWN_SIZE)]);
+        assert!(!found.open_ended);
     }
 
     #[test]
     fn a_data_size_never_filled_in_means_until_the_end() {
         for size in [0, u32::MAX] {
-            let mend = mend_of(wav(b"RIFF", b"", size, 100)).unwrap();
-            assert_eq!(mend.patches, [(4, UNKNOWN_SIZE), (40, UNKNOWN_SIZE)]);
-            assert!(mend.open_ended);
+            let found = inspected(wav(b"RIFF", b"", size, 100)).unwrap();
+            assert_eq!(found.mend.patches, [(4, UNKNOWN_SIZE), (40, UNKNOWN_SIZE)]);
+            assert!(found.open_ended);
         }
     }
 
@@ -149,10 +149,10 @@ mod tests {
         sizes.extend(0_u64.to_le_bytes());
         sizes.extend(60_u64.to_le_bytes());
         sizes.extend([0; 12]);
-        let mend = mend_of(wav(b"RF64", &sizes, u32::MAX, 100)).unwrap();
-        assert_eq!(mend.patches, [(0, *b"RIFF"), (4, UNKNOWN_SIZE), (76, UNKNOWN_SIZE)]);
-        assert_eq!(mend.end, Some(80 + 60));
-        assert!(mend.open_ended);
+        let found = inspected(wav(b"RF64", &sizes, u32::MAX, 100)).unwrap();
+        assert_eq!(found.mend.patches, [(0, *b"RIFF"), (4, UNKNOWN_SIZE), (76, UNKNOWN_SIZE)]);
+        assert_eq!(found.mend.end, Some(80 + 60));
+        assert!(found.open_ended);
     }
 
     #[test]
@@ -161,13 +161,13 @@ mod tests {
         sizes.extend(0_u64.to_le_bytes());
         sizes.extend(600_u64.to_le_bytes());
         sizes.extend([0; 12]);
-        let mend = mend_of(wav(b"RF64", &sizes, u32::MAX, 100)).unwrap();
-        assert_eq!((mend.end, mend.open_ended), (None, false));
+        let found = inspected(wav(b"RF64", &sizes, u32::MAX, 100)).unwrap();
+        assert_eq!((found.mend.end, found.open_ended), (None, false));
     }
 
     #[test]
     fn other_files_and_cut_headers_are_left_alone() {
-        assert_eq!(mend_of(b"OggS".to_vec()), None);
-        assert_eq!(mend_of(wav(b"RIFF", b"", 0, 0)[..30].to_vec()), None);
+        assert_eq!(inspected(b"OggS".to_vec()), None);
+        assert_eq!(inspected(wav(b"RIFF", b"", 0, 0)[..30].to_vec()), None);
     }
 }
