@@ -23,10 +23,10 @@ pub enum ModelsCommand {
         /// Names of models [default: all on this machine]
         names: Vec<String>,
     },
-    /// Print where a model's file lies
+    /// Print where a model's file lies, or the folder of pulled models
     Path {
-        /// Name of the model
-        name: String,
+        /// Name of the model [default: the folder]
+        name: Option<String>,
     },
 }
 
@@ -47,7 +47,8 @@ fn answer(settings: &Settings, command: &ModelsCommand) -> Result<ExitCode, Mode
             let sound = cli::verify(&catalogue, names, &mut |line| println!("{line}"))?;
             return Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        ModelsCommand::Path { name } => println!("{}", cli::path(&catalogue, name)?.display()),
+        ModelsCommand::Path { name: None } => println!("{}", options.dir.display()),
+        ModelsCommand::Path { name: Some(name) } => println!("{}", cli::path(&catalogue, name)?.display()),
     }
     Ok(ExitCode::SUCCESS)
 }
