@@ -8,7 +8,7 @@ use crate::measure::{Peak, minutes, watch};
 use crate::speech;
 
 /// How much more memory the long recording may take, in KiB.
-const ALLOWED_KIB: u64 = 64 * 1024;
+const ALLOWED_KIB: i64 = 64 * 1024;
 
 /// Transcribes both with the built program.
 pub fn run(folder: &Path) -> bool {
@@ -19,12 +19,12 @@ pub fn run(folder: &Path) -> bool {
         println!("memory: left out, since this system has no /proc");
         return true;
     }
-    let more = second.anonymous.saturating_sub(first.anonymous);
+    let more = second.anonymous as i64 - first.anonymous as i64;
     println!(
-        "memory: {long} min take {:.1} MiB more than {short} min: {:.2} of the {} MiB allowed",
+        "memory: {long} min take {:+.1} MiB compared with {short} min (allowed: {:+.0} MiB): ratio {:.2}",
         mib(more),
-        more as f64 / ALLOWED_KIB as f64,
-        ALLOWED_KIB / 1024,
+        mib(ALLOWED_KIB),
+        second.anonymous as f64 / first.anonymous as f64,
     );
     more <= ALLOWED_KIB
 }
@@ -42,13 +42,13 @@ fn transcribe(folder: &Path, minutes: f64) -> Peak {
     let peak = watch(process);
     println!(
         "memory: {minutes} min: {:.1} MiB of its own at most, {:.1} MiB with mapped files; {:.1} times real time",
-        mib(peak.anonymous),
-        mib(peak.resident),
+        mib(peak.anonymous as i64),
+        mib(peak.resident as i64),
         minutes * 60.0 / start.elapsed().as_secs_f64(),
     );
     peak
 }
 
-fn mib(kib: u64) -> f64 {
+fn mib(kib: i64) -> f64 {
     kib as f64 / 1024.0
 }

@@ -11,6 +11,7 @@ use diarist::asr::{DecodingOptions, Transcriber};
 use diarist::audio::{AudioSource, PcmSpool, decode_to_spool};
 use diarist::cancel::CancelToken;
 use diarist::config::Settings;
+use diarist::language::Language;
 use diarist::output::{RenderOptions, ResponseFormat, render};
 use diarist::pipeline::{Control, Request, Stage};
 use diarist::runtime::device::Device;
@@ -74,7 +75,9 @@ struct PipelineRun {
 }
 
 fn run_pipeline(parts: &Parts, path: &Path) -> PipelineRun {
-    let request = Request::new(AudioSource { path: path.to_owned(), name: None }, MODEL);
+    let source = AudioSource { path: path.to_owned(), name: None };
+    // Given, so that detecting it does not count: the bare engine is told too.
+    let request = Request { language: Some(Language::ENGLISH), ..Request::new(source, MODEL) };
     let (start, cpu, own_cpu) = (Instant::now(), process_cpu(), thread_cpu());
     let outcome = parts.pipeline.run(&request, &Control::new(CancelToken::new())).unwrap();
     let rendering = Instant::now();
