@@ -41,8 +41,8 @@ deny: ## check licences, sources, duplicates and known vulnerabilities of the de
 	@scripts/deny.sh
 
 .PHONY: bench
-bench: setup ## measure speed
-	cargo bench --locked
+bench: setup ## measure speed and memory (ONLY=part: some of it; see docs/benchmarks.md)
+	cargo bench --locked -- $(ONLY)
 
 .PHONY: fixtures
 fixtures: setup ## make the speech fixtures again (needs espeak-ng and flite; takes minutes)

@@ -43,6 +43,12 @@ const MIN_FRAMES: usize = 20;
 /// lost; a chunk has seldom more than two.
 const MAX_WINDOWS: usize = 10;
 
+/// Encoder positions beyond the sound (1 s): silence that tells the model where the chunk ends.
+const CONTEXT_MARGIN: usize = 50;
+
+/// Encoder positions come in steps of this many, so that few sizes occur.
+const CONTEXT_STEP: usize = 64;
+
 /// Workspace of the alignment: 448 tokens, 1500 positions, 20 heads, a few copies. Only what is used is
 /// touched.
 const ALIGNMENT_BYTES: usize = 256 << 20;
@@ -57,6 +63,9 @@ pub struct WhisperOptions {
     pub use_gpu: bool,
     /// Threads of the engine per worker.
     pub threads: usize,
+    /// Whether the encoder hears just the chunk instead of 30 s, which costs in proportion; only for models
+    /// that were trained so.
+    pub short_context: bool,
 }
 
 /// The weights of one model, shared by its workers.
@@ -64,6 +73,7 @@ pub struct WhisperModel {
     context: NonNull<sys::whisper_context>,
     multilingual: bool,
     threads: c_int,
+    short_context: bool,
     bytes: u64,
 }
 
@@ -106,6 +116,7 @@ impl WhisperModel {
             context,
             multilingual,
             threads: options.threads.clamp(1, 64) as c_int,
+            short_context: options.short_context,
             bytes: header.file_bytes,
         }))
     }
@@ -122,6 +133,15 @@ impl WhisperModel {
 
     fn as_ptr(&self) -> *mut sys::whisper_context {
         self.context.as_ptr()
+    }
+
+    /// Encoder positions (20 ms each) for `frames` frames of sound; 0 is all of them.
+    fn audio_context(&self, frames: usize) -> c_int {
+        if !self.short_context {
+            return 0;
+        }
+        let positions = frames / 2 + CONTEXT_MARGIN;
+        positions.next_multiple_of(CONTEXT_STEP).min(WINDOW / FRAME / 2) as c_int
     }
 
     /// Bytes of a token's text; empty for special and timestamp tokens.
@@ -175,6 +195,8 @@ pub struct WhisperTranscriber {
 
 /// What all windows of a chunk share.
 struct ChunkRequest<'a> {
+    /// Frames of sound, padding included.
+    frames: usize,
     prompt: &'a [sys::whisper_token],
     options: &'a DecodingOptions,
     cancel: &'a CancelToken,
@@ -221,7 +243,7 @@ impl WhisperTranscriber {
         seek: usize,
         request: &ChunkRequest<'_>,
     ) -> Result<Window, AsrError> {
-        let ChunkRequest { prompt, options, cancel } = *request;
+        let ChunkRequest { prompt, options, cancel, .. } = *request;
         if cancel.is_cancelled() {
             return Err(AsrError::Cancelled);
         }
@@ -231,6 +253,7 @@ impl WhisperTranscriber {
         let mut watch = Watch::new(&model, state, cancel);
         let mut params = full_params(options, model.threads);
         params.offset_ms = (seek * 10) as c_int;
+        params.audio_ctx = model.audio_context(request.frames - seek);
         params.language = language.as_ptr();
         params.prompt_tokens = prompt.as_ptr();
         params.prompt_n_tokens = prompt.len() as c_int;
@@ -344,9 +367,9 @@ impl Transcriber for WhisperTranscriber {
         let model = Arc::clone(&self.model);
         let prompt = model.tokenize(&options.prompt);
         let mut chunk = ChunkTranscript { segments: Vec::new(), prompt_tokens: prompt.len() };
-        let request = ChunkRequest { prompt: &prompt, options, cancel };
         let padded = pad(&samples[..samples.len().min(WINDOW)]);
-        let frames = samples.len().min(WINDOW) / FRAME;
+        let frames = padded.len() / FRAME;
+        let request = ChunkRequest { frames, prompt: &prompt, options, cancel };
         let mut seek = 0;
         // The spectrogram of the first call serves the later ones.
         let mut unheard: &[f32] = &padded;
@@ -415,7 +438,8 @@ mod tests {
 
     fn bundled_model() -> Arc<WhisperModel> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin");
-        WhisperModel::load(&path, WhisperOptions { use_gpu: false, threads: 1 }).unwrap()
+        WhisperModel::load(&path, WhisperOptions { use_gpu: false, threads: 1, short_context: false })
+            .unwrap()
     }
 
     /// Two seconds of a hum: sound without words.
@@ -479,7 +503,7 @@ mod tests {
     fn files_that_are_no_models_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.bin");
-        let options = WhisperOptions { use_gpu: false, threads: 1 };
+        let options = WhisperOptions { use_gpu: false, threads: 1, short_context: false };
         assert!(WhisperModel::load(&path, options).is_err());
         std::fs::write(&path, b"lmgg but nothing else").unwrap();
         assert!(WhisperModel::load(&path, options).is_err());

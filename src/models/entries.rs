@@ -46,6 +46,9 @@ pub struct Entry {
     pub owned_by: String,
     /// How long chunks grow before they are closed at the next pause, in ms.
     pub chunk_target_ms: Option<u64>,
+    /// Whether the encoder may hear less than 30 s.
+    #[serde(default)]
+    pub short_context: bool,
     /// One sentence.
     pub description: String,
 }

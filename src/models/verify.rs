@@ -132,6 +132,7 @@ mod tests {
             owned_by: "user".into(),
             licence: None,
             chunk_target_ms: None,
+            short_context: false,
             description: String::new(),
         }
     }

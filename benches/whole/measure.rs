@@ -1,0 +1,86 @@
+//! Processor time and memory, as the system counts them, and the settings of the benches.
+
+use std::process::Child;
+use std::time::Duration;
+
+use diarist::config::{Settings, Sources};
+
+/// Processor time of this process up to now.
+pub fn process_cpu() -> Duration {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Processor time of the calling thread up to now.
+pub fn thread_cpu() -> Duration {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock(id: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes during the call.
+    let code = unsafe { libc::clock_gettime(id, &raw mut time) };
+    assert_eq!(code, 0, "this system does not count processor time");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Processor time of all ended child processes up to now.
+pub fn children_cpu() -> Duration {
+    // SAFETY: `rusage` consists of numbers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is valid for writes during the call.
+    let code = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    assert_eq!(code, 0, "this system does not count its processes' time");
+    let time = |value: libc::timeval| Duration::new(value.tv_sec as u64, value.tv_usec as u32 * 1_000);
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// Peak memory of a process, in KiB; 0 where the system does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peak {
+    /// Its own memory, sampled every 20 ms.
+    pub anonymous: u64,
+    /// All of its memory, mapped files included, as the system recorded it.
+    pub resident: u64,
+}
+
+/// Waits for `process` to end well and watches its memory.
+pub fn watch(mut process: Child) -> Peak {
+    let mut peak = Peak::default();
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
+        peak.anonymous = peak.anonymous.max(kib(&status, "RssAnon:"));
+        peak.resident = peak.resident.max(kib(&status, "VmHWM:"));
+        if let Some(status) = process.try_wait().unwrap() {
+            assert!(status.success(), "the program ended with {status}");
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn kib(status: &str, field: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// A length of the benches, in minutes, from the environment.
+pub fn minutes(name: &str, default: f64) -> f64 {
+    let Ok(text) = std::env::var(name) else { return default };
+    let value = text.parse().ok().filter(|minutes| (0.1..=6_000.0).contains(minutes));
+    value.unwrap_or_else(|| panic!("{name} is `{text}`, expected are minutes, 0.1 to 6000"))
+}
+
+/// The program's settings from the environment, with these over them.
+pub fn settings(flags: &[(&str, &str)]) -> Settings {
+    let flags = flags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    let environment =
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let sources = Sources { environment: environment.collect(), flags, ..Sources::default() };
+    Settings::load(&sources).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The value in the middle, the greater of two.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
