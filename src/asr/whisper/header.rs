@@ -76,6 +76,11 @@ pub fn read(path: &Path) -> Result<Header, AsrError> {
     file.read_exact(&mut bytes)
         .map_err(|_| AsrError::Model("its file is too short for a Whisper model in GGML form".into()))?;
     let fields = check(&bytes).map_err(AsrError::Model)?;
+    let least = least_bytes(&fields);
+    if file_bytes < least {
+        let reason = format!("its file is cut off: it has {file_bytes} bytes, at least {least} are needed");
+        return Err(AsrError::Model(reason));
+    }
     Ok(Header {
         file_bytes,
         vocabulary: fields[0],
@@ -83,6 +88,13 @@ pub fn read(path: &Path) -> Result<Header, AsrError> {
         decoder_layers: fields[8],
         mels: fields[9],
     })
+}
+
+/// Bytes that the table of token embeddings alone takes at 2 bits a weight, less than any quantization
+/// has. whisper.cpp takes a file that ends before its first tensor for a model without weights.
+fn least_bytes(fields: &[i32; FIELDS.len()]) -> u64 {
+    let [vocabulary, text_state] = [fields[0], fields[6]].map(|number| u64::from(number.unsigned_abs()));
+    vocabulary * text_state / 4
 }
 
 /// The eleven numbers, each in its range.
@@ -123,6 +135,17 @@ mod tests {
         fields[4] = 0xffff_ffff;
         let message = check(&header(fields)).unwrap_err();
         assert!(message.contains("n_audio_layer"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_ends_before_the_weights_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.bin");
+        let mut bytes = header(TINY_EN);
+        bytes.resize(1 << 20, 0);
+        std::fs::write(&path, bytes).unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains("cut off"), "{message}");
     }
 
     #[test]
