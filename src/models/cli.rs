@@ -119,7 +119,8 @@ fn show(bar: &ProgressBar, progress: Progress) {
 /// Lines for people, also where there is no terminal for a bar.
 fn tell(bar: &ProgressBar, line: &str) {
     if bar.is_hidden() {
-        tracing::warn!("{line}");
+        // Not a log line: those of commands are quiet by default.
+        eprintln!("diarist: {line}");
     } else {
         bar.println(line);
     }
