@@ -71,7 +71,7 @@ fn logs_that_nobody_watches_have_no_colours() {
 #[test]
 fn a_path_that_is_no_recording_is_named_as_such() {
     for (path, reason) in [("/nonexistent.wav", "cannot be read"), ("/tmp", "is not a file")] {
-        let (code, said) = ends_with(diarist(&["transcribe", path]));
+        let (code, said) = ends_with(diarist(&["transcribe", path, "--format", "verbose_json"]));
         assert_eq!((code, said.contains(reason)), (Some(1), true), "{said}");
     }
 }

@@ -70,7 +70,7 @@ enum Format {
     /// OpenAI's `json`
     Json,
     /// OpenAI's `verbose_json`: segments, times, quality numbers
-    #[value(alias = "verbose_json")]
+    #[value(alias = ResponseFormat::VerboseJson.name())]
     VerboseJson,
 }
 
