@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::api::{self, ApiOptions, Backend, Health};
 use crate::asr::engine::{EnginePool, Factory};
 use crate::asr::whisper::{WhisperModel, WhisperOptions, WhisperTranscriber};
-use crate::asr::{AsrError, Transcriber};
+use crate::asr::{AsrError, DecodingOptions, Transcriber};
+use crate::cancel::CancelToken;
 use crate::config::Settings;
 use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec};
@@ -16,6 +17,7 @@ use crate::models::manager::{Loaded, ModelManager};
 use crate::pipeline::{Control, Outcome, Pipeline, PipelineError, Request, VadFactory};
 use crate::runtime::device::{self, Device};
 use crate::runtime::onnx;
+use crate::time::SAMPLE_RATE;
 use crate::vad::{SileroVad, VadError};
 
 /// Why the program cannot start.
@@ -187,8 +189,24 @@ fn check_temp_dir(folder: &Path) -> Result<(), StartError> {
 /// Loads what every request may need.
 fn get_ready(backend: &LocalBackend, wanted: &[String]) -> Result<(), StartError> {
     backend.parts.models.preload(wanted)?;
+    for name in wanted {
+        warm_up(&backend.parts.models, name)?;
+    }
     backend.ready.store(true, Ordering::Release);
     tracing::info!(models = wanted.join(", "), "ready");
+    Ok(())
+}
+
+/// Runs a loaded model once, so that a machine too small for it says so now, and the first request finds
+/// memory and kernels in place.
+fn warm_up(models: &ModelManager<EnginePool>, name: &str) -> Result<(), StartError> {
+    let lease = models.lease(name)?;
+    let session = lease.session(CancelToken::new());
+    let silence = Box::new(|samples: &mut Vec<f32>| samples.resize(SAMPLE_RATE as usize, 0.0));
+    session.submit(0, silence, Arc::new(DecodingOptions { beam_size: 1, ..DecodingOptions::default() }));
+    let unusable = |error: AsrError| ModelError::Unusable { id: name.to_owned(), reason: error.to_string() };
+    let (_, result) = session.next().map_err(unusable)?;
+    result.map_err(unusable)?;
     Ok(())
 }
 

@@ -56,6 +56,9 @@ pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String 
         words: Option<Vec<WordBody<'a>>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
+        /// An extension: how sure the model is of a language that it was not told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        language_probability: Option<f32>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<WarningBody<'a>>,
     }
@@ -77,6 +80,7 @@ pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String 
         }),
         // The schema fixes the usage of this format to seconds, for any model.
         usage: is_transcription.then(|| Usage::of(transcript, UsageKind::Duration)),
+        language_probability: transcript.language_probability.filter(|_| is_transcription),
         warnings: warnings(transcript),
     })
 }
@@ -326,6 +330,15 @@ mod tests {
              {\"word\":\"東京\",\"start\":29.25,\"end\":30.5}],\
              \"usage\":{\"type\":\"duration\",\"seconds\":31}}"
         );
+    }
+
+    #[test]
+    fn a_detected_language_comes_with_its_probability() {
+        let options = RenderOptions { segments: false, ..RenderOptions::default() };
+        let mut transcript = hello();
+        assert!(!verbose_json(&transcript, &options).contains("language_probability"));
+        transcript.language_probability = Some(0.75);
+        assert!(verbose_json(&transcript, &options).contains("\"language_probability\":0.75"));
     }
 
     #[test]
