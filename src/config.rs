@@ -392,7 +392,6 @@ mod tests {
         assert_eq!(settings.listen, "127.0.0.1:8000");
         assert_eq!(settings.max_upload_bytes, 4 << 30);
         assert!(settings.api_keys.is_empty());
-        assert_eq!(settings.cors_origins, ["*"]);
     }
 
     #[test]
