@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import _pywhispercpp as whispercpp
 import numpy as np
 import torch
 from pywhispercpp.model import Model
@@ -24,9 +25,11 @@ from .card import write_card
 from .export import TYPES
 from .features import RATE
 from .ggml import FTYPES, read_header
+from .tokens import END
 from .voices import Espeak, Festival, Flite, Spoken
 
 PADDING = 0.3  # seconds
+TIMING_LAYERS = 2  # whisper.cpp: word times from all heads of the two top layers
 RULES = {"everyday": ("statement", "question"), "meeting": ("meeting", "meeting_question")}
 LEVELS = (-20, -35, -50)  # dB below full scale, root mean square
 
@@ -72,6 +75,7 @@ class Score:
     recordings: int = 0
     exact: int = 0
     edges: list[float] = field(default_factory=list)  # seconds by which segment edges are off
+    starts: list[float] = field(default_factory=list)  # seconds by which word starts are off
 
     def add(self, heard: str, text: str) -> None:
         self.words += len(plain(text))
@@ -80,7 +84,7 @@ class Score:
         self.exact += heard == text
 
     def __iadd__(self, other: "Score") -> "Score":
-        for name in ("words", "errors", "recordings", "exact", "edges"):
+        for name in ("words", "errors", "recordings", "exact", "edges", "starts"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
 
@@ -133,6 +137,27 @@ class Ear:
             "beam 5": Model(str(path), params_sampling_strategy=1, beam_search={"beam_size": 5, "patience": -1.0}, **options),
         }
 
+        heads = whispercpp.whisper_alignment_heads_preset.WHISPER_AHEADS_N_TOP_MOST
+        timing = dict(flash_attn=False, dtw_token_timestamps=True, dtw_aheads_preset=heads, dtw_n_top=TIMING_LAYERS)
+        self.timed = Model(str(path), params_sampling_strategy=0, context_params=timing, **options)
+
+    def word_starts(self, samples: np.ndarray) -> list[float]:
+        """When each word of a recording begins, in seconds, by whisper.cpp's alignment of the attention.
+
+        A token's `t_dtw` is where the attention leaves it, so a token begins where the one before it ends.
+        """
+        self.timed.transcribe(samples.astype(np.float32))
+        context, starts = self.timed._ctx, []
+        for segment in range(whispercpp.whisper_full_n_segments(context)):
+            now = whispercpp.whisper_full_get_segment_t0(context, segment)
+            for k in range(whispercpp.whisper_full_n_tokens(context, segment)):
+                token = whispercpp.whisper_full_get_token_data(context, segment, k)
+                if token.id < END:
+                    if whispercpp.whisper_full_get_token_text(context, segment, k).startswith(" "):
+                        starts.append(now / 100)
+                    now = max(now, token.t_dtw)
+        return starts
+
     def hear(self, way: str, samples: np.ndarray) -> tuple[str, list[tuple[float, float]]]:
         """The text, and each segment's start and end in seconds."""
         segments = self.ways[way].transcribe(samples.astype(np.float32))
@@ -150,7 +175,8 @@ def sentences(ear: Ear, voice: Voice, rules: str, count: int, ways: list[str], n
     numbers = np.random.default_rng(7)
     scores = {way: Score() for way in ways}
     for text in held_out(RULES[rules], count, rng):
-        speech = voice.speak(text).samples
+        spoken = voice.speak(text)
+        speech = spoken.samples
         samples = np.concatenate([silence(PADDING), speech, silence(PADDING)])
         if noisy:  # 20 dB below the speech
             samples = samples + numbers.normal(0, np.sqrt(np.mean(speech**2)) / 10, len(samples))
@@ -159,6 +185,9 @@ def sentences(ear: Ear, voice: Voice, rules: str, count: int, ways: list[str], n
             scores[way].add(heard, text)
             if len(spans) == 1:
                 scores[way].edges += [abs(spans[0][0] - PADDING), abs(spans[0][1] - PADDING - len(speech) / RATE)]
+        starts = ear.word_starts(samples) if not noisy else []
+        if len(starts) == len(spoken.words):
+            scores[ways[0]].starts += [abs(found - PADDING - start) for found, (start, _) in zip(starts, spoken.words)]
     return scores
 
 
@@ -212,7 +241,9 @@ def show(name: str, way: str, scores: dict[str, Score]) -> None:
     """A line for who is waiting."""
     cells = (f"{kind} {score.error_rate:5.1f} % exact {score.exact:2}/{score.recordings:2}" for kind, score in scores.items())
     edges = [edge for score in scores.values() for edge in score.edges]
-    print(f"{name:28} {way:7}", *cells, f"edges {np.median(edges or [np.nan]):.3f} s", flush=True)
+    starts = [start for score in scores.values() for start in score.starts]
+    times = f"edges {np.median(edges or [np.nan]):.3f} s, word starts {np.median(starts or [np.nan]):.3f} s"
+    print(f"{name:28} {way:7}", *cells, times, flush=True)
 
 
 def main() -> None:

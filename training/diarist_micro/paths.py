@@ -1,7 +1,6 @@
 """Where things lie in the repository."""
 
-import os
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SHIPPED_MODEL = Path(os.environ.get("DIARIST_MICRO_MODEL", REPOSITORY / "models" / "diarist-micro-en-q8_0.bin"))
+# Lends its vocabulary and mel filters, which are Whisper's and the same in every English model.
+SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "models" / "diarist-micro-en-q8_0.bin"
