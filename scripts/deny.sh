@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-version=@DENY@
+version=0.20.2
 say() { printf 'deny: %s\n' "$*"; }
 
 if cargo deny --version >/dev/null 2>&1; then

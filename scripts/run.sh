@@ -72,6 +72,7 @@ for attempt in $(seq 1 600); do
     sleep 0.2
 done
 
+shown_key=${key:+" -H 'Authorization: Bearer YOUR_KEY'"}
 transcript=$(transcribe) || die "The first transcription failed: $transcript"
 cat <<END
 
@@ -81,7 +82,7 @@ $recording says:
 
 Diarist is ready at $url. Try it with a recording of your own:
 
-  curl $url/v1/audio/transcriptions${key:+ -H "Authorization: Bearer \$YOUR_KEY"} -F model=whisper-1 -F file=@$recording
+  curl $url/v1/audio/transcriptions$shown_key -F model=whisper-1 -F file=@$recording
 
 Any client of OpenAI's API works too: set its base URL to $url/v1.
 END

@@ -36,7 +36,7 @@ install_node() {
     rm -rf "${clients:?}/$name"
     mkdir -p "$clients/$name"
     cp "${from[@]}" "$clients/$name/"
-    (cd "$clients/$name" && npm ci --no-audit --no-fund --loglevel=error)
+    (cd "$clients/$name" && npm ci --no-audit --no-fund --silent)
     cat "${from[@]}" >"$clients/$name.stamp"
 }
 

@@ -25,6 +25,10 @@ missing_packages() {
 }
 
 apt_install() {
+    if ! has apt-get; then
+        say "please install these (names of Debian's packages): $*" >&2
+        return 1
+    fi
     local root=()
     if [ "$(id -u)" != 0 ]; then
         if ! has sudo; then
@@ -33,10 +37,6 @@ apt_install() {
             return 1
         fi
         root=(sudo)
-    fi
-    if ! has apt-get; then
-        say "please install these (names of Debian's packages): $*" >&2
-        return 1
     fi
     say "installing $*"
     "${root[@]}" apt-get update -qq || say "the package lists could not be refreshed; going on with the old ones"

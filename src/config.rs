@@ -114,10 +114,12 @@ impl Settings {
         }
         let mut wrong = Vec::new();
         for (name, text) in &sources.environment {
-            let Some(key) = name.strip_prefix(PREFIX).filter(|_| !NOT_SETTINGS.contains(&name.as_str())) else {
+            let Some(key) = name.strip_prefix(PREFIX).filter(|_| !NOT_SETTINGS.contains(&name.as_str()))
+            else {
                 continue;
             };
-            set(&mut merged, &key.to_lowercase(), text).unwrap_or_else(|why| wrong.push(format!("{name} {why}")));
+            set(&mut merged, &key.to_lowercase(), text)
+                .unwrap_or_else(|why| wrong.push(format!("{name} {why}")));
         }
         for (key, text) in &sources.flags {
             set(&mut merged, key, text)
@@ -250,9 +252,10 @@ fn default_models_dir() -> PathBuf {
 /// The folder `models` with the catalogue's files, upwards from the program, else in the current folder.
 fn find_bundled_models() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
-    let candidates = program.ancestors().skip(1).flat_map(|folder| {
-        [folder.join("share/diarist/models"), folder.join("models")]
-    });
+    let candidates = program
+        .ancestors()
+        .skip(1)
+        .flat_map(|folder| [folder.join("share/diarist/models"), folder.join("models")]);
     candidates
         .take(12)
         .find(|folder| folder.join("catalogue.toml").is_file())
@@ -360,7 +363,8 @@ mod tests {
     use super::*;
 
     fn load(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, String> {
-        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let owned =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let sources = Sources { file: None, environment: owned(environment), flags: owned(flags) };
         Settings::load(&sources).map_err(|error| error.to_string())
     }
@@ -375,7 +379,8 @@ mod tests {
 
     #[test]
     fn flags_override_the_environment_and_that_the_defaults() {
-        let environment = [("DIARIST_LISTEN", "0.0.0.0:1"), ("DIARIST_API_KEYS", "123, abc"), ("PATH", "/bin")];
+        let environment =
+            [("DIARIST_LISTEN", "0.0.0.0:1"), ("DIARIST_API_KEYS", "123, abc"), ("PATH", "/bin")];
         let settings = load(&environment, &[("listen", "127.0.0.1:2")]).unwrap();
         assert_eq!(settings.listen, "127.0.0.1:2");
         assert_eq!(settings.api_keys, ["123", "abc"]);

@@ -8,6 +8,7 @@
 //! Rooms in reading order: `time`, `language`, `transcript`, `error`, `cancel`, `audio`, `runtime`, `vad`,
 //! `asr`, `models`, `pipeline`, `output`, `api`, `config`, `server`. `ARCHITECTURE.md` draws the arrows.
 
+pub mod api;
 pub mod asr;
 pub mod audio;
 pub mod cancel;

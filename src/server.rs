@@ -1,15 +1,18 @@
 //! The only wiring: settings to models, engines, pipeline and routes.
 
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::api::{self, ApiOptions, Backend, Health};
 use crate::asr::engine::{EnginePool, Factory};
 use crate::asr::whisper::{WhisperModel, WhisperOptions, WhisperTranscriber};
 use crate::asr::{AsrError, Transcriber};
 use crate::config::Settings;
 use crate::models::ModelError;
-use crate::models::catalogue::{Catalogue, ModelSpec, Role};
+use crate::models::catalogue::{Catalogue, ModelSpec};
 use crate::models::manager::{Loaded, ModelManager};
-use crate::pipeline::{Pipeline, PipelineError, VadFactory};
+use crate::pipeline::{Control, Outcome, Pipeline, PipelineError, Request, VadFactory};
 use crate::runtime::device::{self, Device};
 use crate::runtime::onnx;
 use crate::vad::{SileroVad, VadError};
@@ -52,7 +55,8 @@ impl Parts {
     pub fn assemble(settings: &Settings) -> Result<Self, StartError> {
         device::check_cpu().map_err(StartError::Device)?;
         let device = usable_device(settings)?;
-        let explicit = (!settings.onnxruntime.as_os_str().is_empty()).then_some(settings.onnxruntime.as_path());
+        let explicit =
+            (!settings.onnxruntime.as_os_str().is_empty()).then_some(settings.onnxruntime.as_path());
         onnx::runtime(explicit)?;
         let options = settings.models();
         let catalogue = Arc::new(Catalogue::open(&options)?);
@@ -73,12 +77,7 @@ fn usable_device(settings: &Settings) -> Result<Device, StartError> {
 }
 
 fn vad_factory(catalogue: &Catalogue) -> Result<VadFactory, StartError> {
-    let model = catalogue
-        .all()
-        .into_iter()
-        .find(|model| model.role == Role::VoiceActivity && model.path.is_some())
-        .ok_or(ModelError::NotInstalled { id: "silero-vad".into() })?;
-    let path = model.path.unwrap_or_default();
+    let path = catalogue.voice_activity()?.path.unwrap_or_default();
     Ok(Box::new(move || Ok::<_, VadError>(Box::new(SileroVad::load(&path)?))))
 }
 
@@ -94,7 +93,8 @@ fn speech_loader(device: Device, settings: &Settings) -> crate::models::manager:
     tracing::info!(device = device.name(), workers, threads, "recognition");
     let options = WhisperOptions { use_gpu: device.is_gpu(), threads };
     Box::new(move |spec: &ModelSpec| {
-        let unusable = |error: AsrError| ModelError::Unusable { id: spec.id.clone(), reason: error.to_string() };
+        let unusable =
+            |error: AsrError| ModelError::Unusable { id: spec.id.clone(), reason: error.to_string() };
         let path = spec.path.as_deref().ok_or_else(|| ModelError::NotInstalled { id: spec.id.clone() })?;
         let model = WhisperModel::load(path, options).map_err(unusable)?;
         let weights = model.weight_bytes();
@@ -104,4 +104,116 @@ fn speech_loader(device: Device, settings: &Settings) -> crate::models::manager:
         let pool = EnginePool::start(factory, workers).map_err(unusable)?;
         Ok(Loaded { value: Arc::new(pool), memory_bytes: weights })
     })
+}
+
+/// The real work behind the routes.
+struct LocalBackend {
+    parts: Parts,
+    ready: AtomicBool,
+}
+
+impl Backend for LocalBackend {
+    fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
+        self.parts.pipeline.run(request, control)
+    }
+
+    fn models(&self) -> Vec<ModelSpec> {
+        self.parts.catalogue.usable()
+    }
+
+    fn resolve(&self, name: &str) -> Result<ModelSpec, ModelError> {
+        self.parts.catalogue.resolve(name)
+    }
+
+    fn health(&self) -> Health {
+        Health { ready: self.ready.load(Ordering::Acquire), models: self.parts.models.status() }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. Running requests then have `shutdown_timeout_s` to finish; a second
+/// signal ends at once.
+///
+/// # Errors
+/// When the port is taken, a needed part is missing, or the default model cannot be loaded.
+pub fn run(settings: &Settings) -> Result<(), StartError> {
+    let address = settings.address().map_err(|error| StartError::Io(error.to_string()))?;
+    let parts = Parts::assemble(settings)?;
+    // Said now, not at the first request.
+    parts.catalogue.resolve(&settings.default_model)?;
+    let listener = TcpListener::bind(address).map_err(|error| {
+        StartError::Io(format!(
+            "cannot listen on {address}: {error}; `--listen` (DIARIST_LISTEN) takes another"
+        ))
+    })?;
+    let address = listener.local_addr().map_err(|error| StartError::Io(error.to_string()))?;
+    let backend = Arc::new(LocalBackend { parts, ready: AtomicBool::new(false) });
+    let wanted: Vec<String> =
+        std::iter::once(&settings.default_model).chain(&settings.preload).cloned().collect();
+    let options = api_options(settings);
+    actix_web::rt::System::new().block_on(async move {
+        let server = api::listen(options, backend.clone(), listener)
+            .map_err(|error| StartError::Io(error.to_string()))?;
+        tracing::info!("listening on http://{address}");
+        actix_web::rt::spawn(stop_on_signal(server.handle()));
+        let handle = server.handle();
+        let loading = actix_web::rt::task::spawn_blocking(move || get_ready(&backend, &wanted));
+        let watcher = actix_web::rt::spawn(async move {
+            let result = loading.await.unwrap_or_else(|panic| Err(StartError::Io(panic.to_string())));
+            if result.is_err() {
+                handle.stop(false).await;
+            }
+            result
+        });
+        server.await.map_err(|error| StartError::Io(error.to_string()))?;
+        if watcher.is_finished() { watcher.await.unwrap_or(Ok(())) } else { Ok(()) }
+    })
+}
+
+/// Loads what every request may need.
+fn get_ready(backend: &LocalBackend, wanted: &[String]) -> Result<(), StartError> {
+    backend.parts.models.preload(wanted)?;
+    backend.ready.store(true, Ordering::Release);
+    tracing::info!(models = wanted.join(", "), "ready");
+    Ok(())
+}
+
+async fn stop_on_signal(server: actix_web::dev::ServerHandle) {
+    wait_for_signal().await;
+    tracing::info!("stopping: running requests may finish");
+    let graceful = actix_web::rt::spawn({
+        let server = server.clone();
+        async move { server.stop(true).await }
+    });
+    wait_for_signal().await;
+    tracing::warn!("stopping at once");
+    graceful.abort();
+    std::process::exit(1);
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; stop the process by SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn api_options(settings: &Settings) -> ApiOptions {
+    ApiOptions {
+        max_upload_bytes: settings.max_upload_bytes,
+        api_keys: settings.api_keys.clone(),
+        temp_dir: settings.temp_dir(),
+        max_running: settings.max_running,
+        max_waiting: settings.max_waiting,
+        cors_origins: settings.cors_origins.clone(),
+        body_timeout_s: settings.body_timeout_s,
+        shutdown_timeout_s: settings.shutdown_timeout_s,
+        ..ApiOptions::default()
+    }
 }

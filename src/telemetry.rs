@@ -1,5 +1,7 @@
 //! Logs: where they go and in what form.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -19,11 +21,15 @@ pub struct LogOptions {
 pub fn start(options: &LogOptions) -> Result<(), String> {
     let filter = EnvFilter::try_new(&options.filter).map_err(|error| error.to_string())?;
     // The engines are talkative at `info`; their lines are of use to developers only.
-    let filter = ["whisper_rs=warn", "ort=warn", "symphonia=error"]
+    let filter = ["whisper_rs=warn", "ort=warn", "symphonia=off", "actix_server=warn"]
         .iter()
         .filter(|directive| !options.filter.contains(directive.split('=').next().unwrap_or_default()))
-        .fold(filter, |filter, directive| filter.add_directive(directive.parse().expect("a fixed directive")));
+        .fold(filter, |filter, directive| {
+            filter.add_directive(directive.parse().expect("a fixed directive"))
+        });
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Colours are for eyes, not for files.
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     // A second subscriber is refused, which is what tests that start several servers want.
     let _ = if options.json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     Ok(())

@@ -376,10 +376,10 @@ fn a_slow_server_is_borne_with() {
 #[test]
 fn a_server_that_falls_silent_is_asked_again() {
     let mut world = World::with_storage(|request| Reply {
-        stall: (request.number == 0).then_some((100_000, Duration::from_secs(5))),
+        stall: (request.number == 0).then_some((100_000, Duration::from_secs(20))),
         ..serve_well(request)
     });
-    world.patience.stall = Duration::from_millis(300);
+    world.patience.stall = Duration::from_secs(1);
     world.assert_pulled(world.pull(&order()));
     assert_eq!(world.storage.ranges(), [None, Some(100_000)]);
 }

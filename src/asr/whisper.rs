@@ -70,6 +70,7 @@ pub struct WhisperModel {
 // SAFETY: after loading, whisper.cpp only reads the context; everything mutable lives in the states
 // (whisper.h, "thread safety": one state per thread).
 unsafe impl Send for WhisperModel {}
+// SAFETY: as above.
 unsafe impl Sync for WhisperModel {}
 
 impl WhisperModel {
@@ -172,6 +173,13 @@ pub struct WhisperTranscriber {
     model: Arc<WhisperModel>,
 }
 
+/// What all windows of a chunk share.
+struct ChunkRequest<'a> {
+    prompt: &'a [sys::whisper_token],
+    options: &'a DecodingOptions,
+    cancel: &'a CancelToken,
+}
+
 struct State(NonNull<sys::whisper_state>);
 
 // SAFETY: a state may move between threads; it is used by one at a time (`&mut self`).
@@ -211,10 +219,9 @@ impl WhisperTranscriber {
         &mut self,
         samples: &[f32],
         seek: usize,
-        prompt: &[sys::whisper_token],
-        options: &DecodingOptions,
-        cancel: &CancelToken,
+        request: &ChunkRequest<'_>,
     ) -> Result<Window, AsrError> {
+        let ChunkRequest { prompt, options, cancel } = *request;
         if cancel.is_cancelled() {
             return Err(AsrError::Cancelled);
         }
@@ -231,7 +238,7 @@ impl WhisperTranscriber {
         // SAFETY: every pointer in `params` (language, prompt, watch) outlives the call; the state belongs
         // to this worker alone.
         let code = unsafe { full(&model, state, params, samples) };
-        self.sampled |= watch.attempts > 1 || options.temperature > 0.0;
+        self.sampled |= options.beam_size > 1 || watch.attempts > 1 || options.temperature > 0.0;
         if code != 0 {
             self.discard_state(code);
         }
@@ -244,8 +251,9 @@ impl WhisperTranscriber {
         Ok(results::read_window(&model, state, &watch, options))
     }
 
-    /// Makes the next chunk independent of the last: sampling advances the random generator of a state's
-    /// first decoder, which whisper.cpp seeds only when the state is made.
+    /// Makes the next chunk independent of the last: sampling, and beam search too, which in whisper.cpp
+    /// draws its candidates, advance the random generator of a state's first decoder, and that is seeded
+    /// only when the state is made. A new state costs a few percent of a chunk.
     fn forget_randomness(&mut self) {
         if std::mem::take(&mut self.sampled) {
             self.state = None;
@@ -315,6 +323,7 @@ unsafe fn full(
     params: sys::whisper_full_params,
     samples: &[f32],
 ) -> c_int {
+    // SAFETY: promised by the caller.
     unsafe {
         sys::whisper_full_with_state(model.as_ptr(), state, params, samples.as_ptr(), samples.len() as c_int)
     }
@@ -335,6 +344,7 @@ impl Transcriber for WhisperTranscriber {
         let model = Arc::clone(&self.model);
         let prompt = model.tokenize(&options.prompt);
         let mut chunk = ChunkTranscript { segments: Vec::new(), prompt_tokens: prompt.len() };
+        let request = ChunkRequest { prompt: &prompt, options, cancel };
         let padded = pad(&samples[..samples.len().min(WINDOW)]);
         let frames = samples.len().min(WINDOW) / FRAME;
         let mut seek = 0;
@@ -344,7 +354,7 @@ impl Transcriber for WhisperTranscriber {
             if seek > 0 && seek + MIN_FRAMES > frames {
                 break;
             }
-            let window = self.decode_window(unheard, seek, &prompt, options, cancel)?;
+            let window = self.decode_window(unheard, seek, &request)?;
             unheard = &[];
             let part = Part { seek, end: frames, options };
             chunk.segments.extend(results::segments(&model, &window, &part));
@@ -446,11 +456,14 @@ mod tests {
         let cold = DecodingOptions::default();
         let hot = DecodingOptions { temperature: 1.0, ..DecodingOptions::default() };
         let cancel = CancelToken::new();
-        let noise: Vec<f32> = hum().iter().zip(1u32..).map(|(s, i)| s + (i.wrapping_mul(2_654_435_761) as f32 / 4e9)).collect();
+        let noise: Vec<f32> =
+            hum().iter().zip(1u32..).map(|(s, i)| s + (i.wrapping_mul(2_654_435_761) as f32 / 4e9)).collect();
         let first = worker.transcribe(&noise, &hot, &cancel).unwrap();
-        worker.transcribe(&hum(), &cold, &cancel).unwrap();
-        worker.transcribe(&hum(), &hot, &cancel).unwrap();
-        assert_eq!(worker.transcribe(&noise, &hot, &cancel).unwrap(), first);
+        let greedy = DecodingOptions { beam_size: 1, ..DecodingOptions::default() };
+        for before in [&cold, &hot, &greedy] {
+            worker.transcribe(&hum(), before, &cancel).unwrap();
+            assert_eq!(worker.transcribe(&noise, &hot, &cancel).unwrap(), first);
+        }
     }
 
     #[test]
@@ -470,7 +483,8 @@ mod tests {
         assert!(WhisperModel::load(&path, options).is_err());
         std::fs::write(&path, b"lmgg but nothing else").unwrap();
         assert!(WhisperModel::load(&path, options).is_err());
-        let real = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin"));
+        let real =
+            std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin"));
         std::fs::write(&path, &real.unwrap()[..2_000_000]).unwrap();
         assert!(WhisperModel::load(&path, options).is_err(), "a cut-off file must not load");
     }

@@ -1,12 +1,24 @@
 //! From any recording to the 16 kHz mono spool that every later stage reads.
 //!
 //! `decode` turns a file into blocks at its own rate, `resample` turns blocks into 16 kHz mono, `spool`
-//! keeps the result on disk. Nothing here holds the whole recording in memory, and nothing here knows
+//! keeps the result on disk. Behind `decode`: `sniff` names a file by its first bytes, `native` drives the
+//! built-in decoders (`source`, `wav`, `mp4`, `ogg`, `matroska` and `aac` give them what the readers miss), `ffmpeg` runs the program
+//! for everything else, and both pour into `intake`, which keeps the limits. Nothing here holds the whole recording in memory, and nothing here knows
 //! about models or requests.
 
+mod aac;
 pub mod decode;
+mod ffmpeg;
+mod intake;
+mod matroska;
+mod mp4;
+mod native;
+mod ogg;
 pub mod resample;
+mod sniff;
+mod source;
 pub mod spool;
+mod wav;
 
 use std::path::PathBuf;
 

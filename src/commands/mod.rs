@@ -87,15 +87,14 @@ impl SettingsArgs {
             ("temp_dir", &self.temp_dir),
             ("log_level", &self.log_level),
         ];
-        let mut flags: Vec<(String, String)> = named
-            .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))
-            .collect();
+        let mut flags: Vec<(String, String)> =
+            named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();
         if self.offline {
             flags.push(("offline".into(), "true".into()));
         }
         for pair in &self.set {
-            let (key, value) = pair.split_once('=').ok_or_else(|| format!("--set {pair}: expected is NAME=VALUE"))?;
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| format!("--set {pair}: expected is NAME=VALUE"))?;
             flags.push((key.trim().to_owned(), value.to_owned()));
         }
         Ok(flags)
@@ -122,8 +121,12 @@ pub fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Serve(args) => load(&cli, args.flags()).and_then(serve::run),
-        Command::Transcribe(args) => load(&cli, Vec::new()).and_then(|settings| transcribe::run(settings, args)),
-        Command::Models(command) => load(&cli, Vec::new()).and_then(|settings| models::run(&settings, command)),
+        Command::Transcribe(args) => {
+            load(&cli, Vec::new()).and_then(|settings| transcribe::run(settings, args))
+        }
+        Command::Models(command) => {
+            load(&cli, Vec::new()).and_then(|settings| models::run(&settings, command))
+        }
         Command::Doctor => load(&cli, Vec::new()).and_then(doctor::run),
     };
     result.unwrap_or_else(|message| {

@@ -99,13 +99,13 @@ pub fn run(settings: Settings, args: &TranscribeArgs) -> Result<ExitCode, String
     }
     let next = AtomicUsize::new(0);
     let failures = AtomicUsize::new(0);
-    let printing = Mutex::new(());
+    let screen = Screen { bars: &bars, printing: Mutex::new(()) };
     std::thread::scope(|scope| {
         for _ in 0..usize::from(args.jobs).min(args.files.len()) {
             scope.spawn(|| {
                 while let Some(file) = args.files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = one_file(&parts.pipeline, &template, file, &bars)
-                        .and_then(|transcript| targets.write(file, &transcript, args, &printing, &bars));
+                        .and_then(|transcript| targets.write(file, &transcript, args, &screen));
                     if let Err(message) = result {
                         failures.fetch_add(1, Ordering::Relaxed);
                         bars.suspend(|| eprintln!("diarist: {}: {message}", file.display()));
@@ -156,7 +156,8 @@ fn one_file(
     let transcript = result.map_err(|error| error.to_string())?.transcript;
     let seconds = samples_to_seconds(transcript.duration);
     let spent = started.elapsed().as_secs_f64();
-    let line = format!("{}: {seconds:.1} s in {spent:.1} s ({:.1}x real time)", file.display(), seconds / spent);
+    let line =
+        format!("{}: {seconds:.1} s in {spent:.1} s ({:.1}x real time)", file.display(), seconds / spent);
     if !bars.is_hidden() {
         bars.suspend(|| eprintln!("{line}"));
     }
@@ -185,6 +186,12 @@ fn show(bar: &ProgressBar, event: &Event) {
         }
         Event::Language(_) | Event::Segment(_) => {}
     }
+}
+
+/// Standard output, shared by progress bars and results.
+struct Screen<'a> {
+    bars: &'a MultiProgress,
+    printing: Mutex<()>,
 }
 
 /// Where each result goes.
@@ -218,8 +225,7 @@ impl Targets {
         file: &Path,
         transcript: &Transcript,
         args: &TranscribeArgs,
-        printing: &Mutex<()>,
-        bars: &MultiProgress,
+        screen: &Screen<'_>,
     ) -> Result<(), String> {
         let options = RenderOptions { words: args.words, ..RenderOptions::default() };
         let body = output::render(transcript, args.format.response(), &options).body;
@@ -227,8 +233,8 @@ impl Targets {
             Some((_, target)) => std::fs::write(target, body)
                 .map_err(|error| format!("{} cannot be written: {error}", target.display())),
             None => {
-                let _one_at_a_time = printing.lock();
-                bars.suspend(|| print!("{body}"));
+                let _one_at_a_time = screen.printing.lock();
+                screen.bars.suspend(|| print!("{body}"));
                 Ok(())
             }
         }

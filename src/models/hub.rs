@@ -220,6 +220,10 @@ fn failure_of(error: &ureq::Error, url: &Url) -> Failure {
         ureq::Error::HostNotFound => {
             Failure::passing(format!("{host} cannot be found; is there a network, and is HF_ENDPOINT right?"))
         }
+        // What rustls says of a certificate comes as this kind.
+        ureq::Error::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidData => Failure::Lasting(
+            format!("{host} cannot be trusted ({error}); SSL_CERT_FILE names the certificates to trust"),
+        ),
         ureq::Error::Io(_) | ureq::Error::ConnectionFailed | ureq::Error::Protocol(_) => {
             Failure::passing(format!("the connection to {host} failed ({error})"))
         }
@@ -304,6 +308,15 @@ mod tests {
         assert_eq!(with(&format!("\"{hash}\"")), Some(hash.clone()));
         assert_eq!(with(&hash), Some(hash));
         assert_eq!(with(&format!("\"{}\"", "ab".repeat(20))), None);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_not_tried_again() {
+        let url = Url::parse("https://hub.example").expect("an address");
+        let failure = |kind| failure_of(&ureq::Error::Io(std::io::Error::new(kind, "cause")), &url);
+        let untrusted = failure(std::io::ErrorKind::InvalidData);
+        assert!(matches!(untrusted, Failure::Lasting(reason) if reason.contains("SSL_CERT_FILE")));
+        assert!(matches!(failure(std::io::ErrorKind::ConnectionReset), Failure::Passing { .. }));
     }
 
     #[test]

@@ -1,1 +1,233 @@
 //! A transcript as the bytes of an answer.
+//!
+//! Pure: a `Transcript` and what the client asked for go in, a content type and a body come out. `json` knows
+//! OpenAI's field names, `subtitles` lays out SRT and WebVTT, `text` is the plain transcript, `pieces` trims
+//! text that arrives segment by segment. Seconds and `HH:MM:SS,mmm` exist only here. Knows nothing of HTTP,
+//! requests or models.
+
+pub mod json;
+pub mod pieces;
+pub mod subtitles;
+pub mod text;
+
+use crate::time::SampleIndex;
+use crate::transcript::Transcript;
+
+/// Content type of the JSON answers; without a charset, as JSON is always UTF-8.
+pub const JSON_TYPE: &str = "application/json";
+
+/// Content type of plain text and of both subtitle formats.
+pub const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// Shape of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ResponseFormat {
+    /// The text and the usage.
+    #[default]
+    Json,
+    /// The bare text and a line feed.
+    Text,
+    /// SubRip subtitles.
+    Srt,
+    /// WebVTT subtitles.
+    Vtt,
+    /// Text, language, duration, segments and words.
+    VerboseJson,
+}
+
+impl ResponseFormat {
+    /// Every format, in the order in which they are named to people.
+    pub const ALL: [Self; 5] = [Self::Json, Self::Text, Self::Srt, Self::VerboseJson, Self::Vtt];
+
+    /// The format called `name` (`json`, `text`, `srt`, `verbose_json`, `vtt`).
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// Its name in requests and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Srt => "srt",
+            Self::Vtt => "vtt",
+            Self::VerboseJson => "verbose_json",
+        }
+    }
+
+    /// Extension of a file that holds such an answer.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Json | Self::VerboseJson => "json",
+            Self::Text => "txt",
+            Self::Srt => "srt",
+            Self::Vtt => "vtt",
+        }
+    }
+}
+
+/// How the work done is counted in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum UsageKind {
+    /// Whole seconds of audio.
+    #[default]
+    Duration,
+    /// Tokens of audio, prompt and text.
+    Tokens,
+}
+
+/// What a JSON answer holds besides the text. The other formats do not look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenderOptions {
+    /// `verbose_json`: whether segments are listed.
+    pub segments: bool,
+    /// `verbose_json`: whether words are listed; never for translations.
+    pub words: bool,
+    /// `json`: whether each token's log probability is listed.
+    pub logprobs: bool,
+    /// `json`: whether the languages heard are listed.
+    pub languages: bool,
+    /// `json`: how usage is counted; translations have none.
+    pub usage: UsageKind,
+}
+
+impl Default for RenderOptions {
+    fn default() -> Self {
+        Self { segments: true, words: false, logprobs: false, languages: false, usage: UsageKind::Duration }
+    }
+}
+
+/// An answer, ready to be sent or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// Value of the `Content-Type` header.
+    pub content_type: &'static str,
+    /// The bytes, always UTF-8.
+    pub body: String,
+}
+
+/// Renders `transcript` as `format`.
+pub fn render(transcript: &Transcript, format: ResponseFormat, options: &RenderOptions) -> Rendered {
+    let (content_type, body) = match format {
+        ResponseFormat::Json => (JSON_TYPE, json::json(transcript, options)),
+        ResponseFormat::VerboseJson => (JSON_TYPE, json::verbose_json(transcript, options)),
+        ResponseFormat::Text => (TEXT_TYPE, text::text(transcript)),
+        ResponseFormat::Srt => (TEXT_TYPE, subtitles::srt(transcript)),
+        ResponseFormat::Vtt => (TEXT_TYPE, subtitles::vtt(transcript)),
+    };
+    Rendered { content_type, body }
+}
+
+/// Samples as whole milliseconds, rounded to the nearest.
+fn milliseconds(at: SampleIndex) -> u64 {
+    const SAMPLES_PER_MS: u64 = crate::time::SAMPLE_RATE as u64 / 1000;
+    (at + SAMPLES_PER_MS / 2) / SAMPLES_PER_MS
+}
+
+/// Samples as seconds, rounded to the millisecond.
+fn seconds(at: SampleIndex) -> f64 {
+    milliseconds(at) as f64 / 1000.0
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! Transcripts for the tests of this room.
+
+    use crate::language::Language;
+    use crate::time::{TimeSpan, seconds_to_samples};
+    use crate::transcript::{Segment, Task, Token, Transcript, Word};
+
+    /// A segment whose tokens are its space-led words, between two timestamp tokens.
+    pub fn segment(start: f64, end: f64, text: &str) -> Segment {
+        let span = TimeSpan::new(seconds_to_samples(start), seconds_to_samples(end));
+        let timestamp = |id| Token { id, bytes: Vec::new(), logprob: -0.5 };
+        let mut tokens = vec![timestamp(50_364)];
+        let pieces = split_words(text);
+        tokens.extend(pieces.iter().zip(100..).map(|(piece, id)| Token {
+            id,
+            bytes: piece.clone().into_bytes(),
+            logprob: -0.25,
+        }));
+        tokens.push(timestamp(50_464));
+        let step = span.len() / pieces.len().max(1) as u64;
+        let words = pieces
+            .into_iter()
+            .zip(0..)
+            .map(|(text, index)| Word {
+                text,
+                span: TimeSpan::new(span.start + index * step, span.start + (index + 1) * step),
+                probability: 0.75,
+                speaker: None,
+            })
+            .collect();
+        Segment {
+            span,
+            text: text.to_owned(),
+            tokens,
+            words,
+            seek: span.start,
+            temperature: 0.0,
+            avg_logprob: -0.25,
+            compression_ratio: 1.25,
+            no_speech_prob: 0.125,
+            speaker: None,
+        }
+    }
+
+    /// A transcript of `segments`, `duration` seconds long.
+    pub fn transcript(duration: f64, segments: Vec<Segment>) -> Transcript {
+        Transcript {
+            task: Task::Transcribe,
+            language: Language::ENGLISH,
+            language_probability: None,
+            duration: seconds_to_samples(duration),
+            segments,
+            turns: Vec::new(),
+            prompt_tokens: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn split_words(text: &str) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        for character in text.chars() {
+            match words.last_mut() {
+                Some(word) if character != ' ' => word.push(character),
+                _ => words.push(character.to_string()),
+            }
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{segment, transcript};
+    use super::*;
+
+    #[test]
+    fn every_format_is_found_by_its_name() {
+        for format in ResponseFormat::ALL {
+            assert_eq!(ResponseFormat::parse(format.name()), Some(format));
+        }
+        assert_eq!(ResponseFormat::parse("JSON"), None);
+    }
+
+    #[test]
+    fn json_formats_are_json_and_the_others_are_plain_text() {
+        let transcript = transcript(2.0, vec![segment(0.0, 2.0, " Hello.")]);
+        for format in ResponseFormat::ALL {
+            let rendered = render(&transcript, format, &RenderOptions::default());
+            let is_json = serde_json::from_str::<serde_json::Value>(&rendered.body).is_ok();
+            assert_eq!(rendered.content_type == JSON_TYPE, is_json, "{}", format.name());
+            assert_eq!(rendered.content_type == TEXT_TYPE, !is_json, "{}", format.name());
+        }
+    }
+
+    #[test]
+    fn times_round_to_the_nearest_millisecond() {
+        assert_eq!(milliseconds(7), 0);
+        assert_eq!(milliseconds(8), 1);
+        assert_eq!(seconds(27_200), 1.7);
+    }
+}

@@ -14,6 +14,9 @@ pub use control::{Control, Event, Stage};
 pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
 
+/// Part of a request, for the rooms above.
+pub use crate::vad::VadOptions;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,7 @@ use crate::models::manager::{Lease, ModelManager};
 use crate::transcript::Transcript;
 use crate::vad::{VadError, VoiceActivityDetector};
 use plan::Plan;
+use recognise::Recording;
 
 /// A finished request.
 #[derive(Clone, Debug)]
@@ -64,14 +68,16 @@ impl Pipeline {
         let engine = self.lease(request)?;
         let plan = Plan::new(request, &self.options, &engine)?;
 
-        let decoded = clock
-            .time(Stage::Decode, || audio::decode_to_spool(&request.source, &self.options.audio, &control.cancel))?;
+        let decoded = clock.time(Stage::Decode, || {
+            audio::decode_to_spool(&request.source, &self.options.audio, &control.cancel)
+        })?;
         let spool = Arc::new(decoded.spool);
         tracing::debug!(source = decoded.description, samples = spool.len(), "decoded");
         control.emit(Event::Accepted { duration: spool.len() });
 
         let mut vad = self.vad()?;
-        let mut transcript = recognise::recognise(&plan, &engine, &spool, vad.as_mut(), control, &mut clock)?;
+        let recording = Recording { spool: &spool, vad: vad.as_mut() };
+        let mut transcript = recognise::recognise(&plan, &engine, recording, control, &mut clock)?;
         self.give_back(vad);
         if control.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());

@@ -103,8 +103,8 @@ impl Plan {
         options: &PipelineOptions,
         engine: &Lease<EnginePool>,
     ) -> Result<Self, PipelineError> {
-        let spec = engine.spec();
-        let id = &engine.model().id;
+        let model = engine.spec();
+        let (spec, id) = (EnginePool::spec(engine), &model.id);
         let decoding = DecodingOptions {
             task: request.task,
             prompt: request.prompt.clone(),
@@ -113,7 +113,6 @@ impl Plan {
             word_times: request.word_times,
             ..options.decoding.clone()
         };
-        let target_ms = engine.model().chunk_target_ms;
         Ok(Self {
             language: known_language(request, spec, id)?,
             candidate_languages: request.candidate_languages.clone(),
@@ -121,7 +120,10 @@ impl Plan {
                 Chunking::Auto => options.vad,
                 Chunking::Vad(vad) => vad,
             },
-            chunks: ChunkOptions { target_ms: target_ms.unwrap_or(options.chunks.target_ms), ..options.chunks },
+            chunks: ChunkOptions {
+                target_ms: model.chunk_target_ms.unwrap_or(options.chunks.target_ms),
+                ..options.chunks
+            },
             decoding,
             condition_on_previous_text: request.condition_on_previous_text,
             warnings: limits_of(request, spec, id),
@@ -154,7 +156,8 @@ fn known_language(
 /// What an English-only model does differently than asked.
 fn limits_of(request: &Request, spec: TranscriberSpec, model: &str) -> Vec<Warning> {
     if request.task == Task::Translate && !spec.multilingual {
-        let message = format!("the model `{model}` knows English only: the recording was taken to be English");
+        let message =
+            format!("the model `{model}` knows English only: the recording was taken to be English");
         return vec![Warning::new("english_only_model", message)];
     }
     Vec::new()

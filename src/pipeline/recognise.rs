@@ -25,15 +25,23 @@ const LANGUAGE_SEARCH: SampleIndex = ms_to_samples(60_000);
 /// Characters of earlier text given to a chunk that asked for it; more than the model keeps.
 const CONTEXT_CHARS: usize = 1_000;
 
-/// Recognises everything in `spool`.
+/// What is listened to, and by whom speech is found in it.
+pub struct Recording<'a> {
+    /// The sound.
+    pub spool: &'a Arc<PcmSpool>,
+    /// Reset before every use.
+    pub vad: &'a mut dyn VoiceActivityDetector,
+}
+
+/// Recognises everything that is spoken in `recording`.
 pub fn recognise(
     plan: &Plan,
     engine: &EnginePool,
-    spool: &Arc<PcmSpool>,
-    vad: &mut dyn VoiceActivityDetector,
+    recording: Recording<'_>,
     control: &Control,
     clock: &mut StageClock,
 ) -> Result<Transcript, PipelineError> {
+    let Recording { spool, vad } = recording;
     let session = engine.session(control.cancel.clone());
     let (language, language_probability) = match plan.language {
         Some(language) => (language, None),
@@ -63,7 +71,7 @@ pub fn recognise(
         failed: Vec::new(),
         recognised: 0,
     };
-    let (segments, prompt_tokens, warnings) = run.to_end(scan, clock)?;
+    let (segments, prompt_tokens, warnings) = run.drain(scan, clock)?;
     Ok(Transcript {
         task: plan.decoding.task,
         language,
@@ -144,7 +152,7 @@ struct Waiting {
 }
 
 impl Run<'_> {
-    fn to_end(
+    fn drain(
         mut self,
         mut scan: ChunkScan<'_>,
         clock: &mut StageClock,
@@ -164,7 +172,9 @@ impl Run<'_> {
         }
         let rest = self.stitcher.finish();
         Self::accept(&mut self.segments, self.plan, self.control, rest);
-        if self.recognised == 0 && let Some((_, error)) = self.failed.pop() {
+        if self.recognised == 0
+            && let Some((_, error)) = self.failed.pop()
+        {
             return Err(error.into());
         }
         let warnings = self.failed.iter().map(failed_chunk).collect();

@@ -1,7 +1,7 @@
 //! Speech found and cut into chunks, on demand.
 
-use crate::cancel::CancelToken;
 use crate::audio::{AudioError, PcmSpool};
+use crate::cancel::CancelToken;
 use crate::time::{Chunk, SampleIndex, TimeSpan};
 use crate::vad::{ChunkOptions, Chunker, RegionBuilder, VadOptions, VoiceActivityDetector};
 
@@ -77,7 +77,8 @@ impl<'a> ChunkScan<'a> {
         if let Some((builder, chunker)) = &mut self.open {
             for probability in &self.probabilities {
                 if let Some(region) = builder.push(*probability) {
-                    self.ready.extend(chunker.push(region).into_iter().map(|chunk| shift(chunk, self.range.start)));
+                    self.ready
+                        .extend(chunker.push(region).into_iter().map(|chunk| shift(chunk, self.range.start)));
                 }
             }
         }

@@ -76,8 +76,8 @@ fn run(mut script: Command) {
         .unwrap_or_else(|error| panic!("{script:?} cannot be run: {error}"));
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n\nThe server said at last:\n{}", open.last_words());
     print!("{said}");
-    assert!(output.status.success(), "{said}\n\nThe server said:\n{}", open.log());
     for server in [&open, &keyed, &small] {
         server.assert_left_nothing_behind();
     }
@@ -167,6 +167,13 @@ impl Server {
 
     fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The end of the log.
+    fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     /// Uploads and intermediate audio must be gone, those of clients that gave up included.

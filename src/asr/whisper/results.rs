@@ -139,7 +139,8 @@ fn words(slice: &Slice<'_>, span: TimeSpan, options: &DecodingOptions) -> Vec<Wo
         .iter()
         .filter(|token| !token.bytes.is_empty())
         .map(|token| {
-            let left_at = token.left_at.map_or(span.end, |frame| (frame.max(0) as usize * FRAME) as SampleIndex);
+            let left_at =
+                token.left_at.map_or(span.end, |frame| (frame.max(0) as usize * FRAME) as SampleIndex);
             let end = left_at.clamp(start, span.end.max(start));
             let timed = TimedToken {
                 bytes: token.bytes.clone(),

@@ -1,0 +1,212 @@
+//! What transcriptions and translations share: from form to answer.
+//!
+//! One hop to a thread for blocking work and one back. When the client goes away, the handler's future (or
+//! the stream's body) is dropped, and the drop cancels the work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::{HttpRequest, HttpResponse, web};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::audio::AudioSource;
+use crate::cancel::CancelToken;
+use crate::error::ErrorKind;
+use crate::models::ModelError;
+use crate::output::render;
+use crate::pipeline::{Control, Event, Outcome, PipelineError, Request};
+use crate::time::samples_to_seconds;
+use crate::transcript::Task;
+
+use super::admission::Place;
+use super::context::RequestContext;
+use super::error::ApiError;
+use super::form::request::{SpeechRequest, model_name, parse};
+use super::form::{self, Form, FormLimits, Upload};
+use super::{ApiState, Backend, sse};
+
+/// The two routes that take a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/v1/audio/transcriptions`.
+    Transcriptions,
+    /// `/v1/audio/translations`.
+    Translations,
+}
+
+impl Endpoint {
+    /// What the recogniser is asked to do.
+    pub fn task(self) -> Task {
+        match self {
+            Self::Transcriptions => Task::Transcribe,
+            Self::Translations => Task::Translate,
+        }
+    }
+
+    /// Whether the route has a text field of this name; the others are ignored.
+    pub fn knows(self, field: &str) -> bool {
+        match field {
+            "model" | "prompt" | "response_format" | "temperature" => true,
+            // Our own additions.
+            "beam_size" | "condition_on_previous_text" | "chunking_strategy" => true,
+            "language"
+            | "languages"
+            | "keywords"
+            | "include"
+            | "stream"
+            | "timestamp_granularities"
+            | "known_speaker_names"
+            | "known_speaker_references" => self == Self::Transcriptions,
+            _ => false,
+        }
+    }
+}
+
+/// Answers one request to `endpoint`.
+///
+/// # Errors
+/// Whatever is found before the first byte of the answer.
+pub async fn answer(
+    endpoint: Endpoint,
+    http: &HttpRequest,
+    payload: web::Payload,
+    state: &ApiState,
+) -> Result<HttpResponse, ApiError> {
+    let context = RequestContext::of(http);
+    if !state.backend.health().ready {
+        let message = "the server is still loading its models; try again in a moment";
+        return Err(ApiError::new(ErrorKind::Unavailable, message).with_retry_after(2));
+    }
+    let limits = limits(state);
+    refuse_large(http, &limits)?;
+    let slot = state.admission.enter()?;
+    let check_model = |name: &str| known_model(&*state.backend, model_name(name)?);
+    let form = form::receive(endpoint, http.headers(), payload, &limits, check_model).await?;
+    let (speech, upload) = speech_request(endpoint, form)?;
+    context.note_request(&speech.request.model, upload.bytes);
+    let place = state.admission.start(slot).await;
+    let job = Job::start(&state.backend, speech.request.clone(), upload, place, speech.stream);
+    if speech.stream {
+        return sse::answer(job, speech, context).await;
+    }
+    let mut outcome = job.finish().await?;
+    outcome.transcript.warnings.splice(0..0, speech.warnings);
+    context.note_outcome(samples_to_seconds(outcome.transcript.duration), &outcome.timings);
+    let rendered = render(&outcome.transcript, speech.format, &speech.render);
+    Ok(HttpResponse::Ok()
+        .content_type(rendered.content_type)
+        .insert_header(("server-timing", context.server_timing()))
+        .body(rendered.body))
+}
+
+fn limits(state: &ApiState) -> FormLimits<'_> {
+    FormLimits {
+        max_upload_bytes: state.options.max_upload_bytes,
+        idle: Duration::from_secs(state.options.body_timeout_s.max(1)),
+        temp_dir: &state.options.temp_dir,
+    }
+}
+
+/// Answers 413 before the body is read where the client says how long it is.
+fn refuse_large(http: &HttpRequest, limits: &FormLimits<'_>) -> Result<(), ApiError> {
+    let length = http.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.and_then(|length| length.parse::<u64>().ok()) {
+        Some(length) if length > limits.max_upload_bytes => Err(ApiError::too_large(limits.max_upload_bytes)),
+        _ => Ok(()),
+    }
+}
+
+fn known_model(backend: &dyn Backend, name: &str) -> Result<(), ApiError> {
+    match backend.resolve(name) {
+        Ok(_) => Ok(()),
+        // A model for something else: the client's mistake, unlike one found damaged when it is loaded.
+        Err(error @ ModelError::Unusable { .. }) => {
+            Err(ApiError::field("model", error.to_string()).with_code("model_unusable"))
+        }
+        Err(error) => Err(ApiError::from(&error)),
+    }
+}
+
+fn speech_request(endpoint: Endpoint, form: Form) -> Result<(SpeechRequest, Upload), ApiError> {
+    let Form { fields, ignored, upload } = form;
+    let model = fields.text("model")?.unwrap_or_default().to_owned();
+    let source = AudioSource { path: upload.path.to_path_buf(), name: upload.name.clone() };
+    Ok((parse(endpoint, &fields, &ignored, Request::new(source, model))?, upload))
+}
+
+/// A request that runs on another thread. Dropping it cancels the work.
+pub struct Job {
+    task: JoinHandle<Result<Outcome, PipelineError>>,
+    /// What happens on the way, where somebody asked for it. Ends when the work does.
+    pub events: mpsc::UnboundedReceiver<Event>,
+    _cancel: CancelOnDrop,
+}
+
+struct CancelOnDrop(CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Job {
+    /// Starts `request`. File and place are given back when the work has really ended, cancelled or not.
+    fn start(
+        backend: &Arc<dyn Backend>,
+        request: Request,
+        upload: Upload,
+        place: Place,
+        listen: bool,
+    ) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let cancel = CancelToken::new();
+        let control = if listen {
+            // Unbounded, as the pipeline must not wait for the client; a transcript's text is small.
+            Control::with_listener(cancel.clone(), move |event| drop(sender.send(event)))
+        } else {
+            drop(sender);
+            Control::new(cancel.clone())
+        };
+        let backend = Arc::clone(backend);
+        let span = tracing::Span::current();
+        let task = tokio::task::spawn_blocking(move || {
+            let _span = span.entered();
+            let _held = (upload, place);
+            backend.run(&request, &control)
+        });
+        Self { task, events, _cancel: CancelOnDrop(cancel) }
+    }
+
+    /// Waits for the end.
+    pub async fn finish(mut self) -> Result<Outcome, ApiError> {
+        self.outcome().await
+    }
+
+    /// Waits for the end; to be called once.
+    pub async fn outcome(&mut self) -> Result<Outcome, ApiError> {
+        match (&mut self.task).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(error)) => {
+                log_failure(&error);
+                Err(ApiError::from(&error))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a request ended in a panic");
+                Err(ApiError::internal())
+            }
+        }
+    }
+}
+
+/// The client's own mistakes are told to the client; the rest belongs in the log as well.
+fn log_failure(error: &PipelineError) {
+    match error.kind() {
+        ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::ModelUnusable => {
+            tracing::error!(%error, "a request failed");
+        }
+        kind => tracing::debug!(%error, ?kind, "a request was refused"),
+    }
+}

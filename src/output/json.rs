@@ -1,0 +1,405 @@
+//! The JSON answers: OpenAI's field names and their order. Pure.
+//!
+//! Seconds are rounded to the millisecond; the recogniser's 32-bit numbers are written with the fewest
+//! digits that give them back.
+
+use serde::Serialize;
+
+use crate::language::Language;
+use crate::transcript::{Segment, Task, Transcript, Warning, Word};
+
+use super::pieces::{Piece, Trimmer, segment_pieces};
+use super::{RenderOptions, UsageKind, seconds};
+
+/// Audio tokens per second that OpenAI's token models count.
+const AUDIO_TOKENS_PER_S: u64 = 10;
+
+/// What clients call punctuation around a word: Whisper's `prepend_punctuations` and `append_punctuations`,
+/// and the marks of the other scripts that it writes.
+const PUNCTUATION: &str = "\"'“”‘’„‚‹›«»¿¡([{)]}.,!?:;…-–—~。，、！？：；「」『』（）《》〈〉【】・।॥؟،؛۔♪♫";
+
+/// `{"text": …}` with whatever else was asked for.
+pub fn json(transcript: &Transcript, options: &RenderOptions) -> String {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        text: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logprobs: Option<Vec<Logprob>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        languages: Option<[LanguageCode; 1]>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<WarningBody<'a>>,
+    }
+    to_json(&Body {
+        text: transcript.text(),
+        logprobs: options.logprobs.then(|| logprobs(transcript)),
+        languages: options.languages.then(|| [LanguageCode::of(transcript.language)]),
+        usage: (transcript.task == Task::Transcribe).then(|| Usage::of(transcript, options.usage)),
+        warnings: warnings(transcript),
+    })
+}
+
+/// Text with language, duration, segments and words. Translations are always in English, and have neither
+/// words nor usage.
+pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        task: &'static str,
+        language: &'static str,
+        duration: f64,
+        text: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        segments: Option<Vec<SegmentBody<'a>>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        words: Option<Vec<WordBody<'a>>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<WarningBody<'a>>,
+    }
+    let (task, language) = match transcript.task {
+        Task::Transcribe => ("transcribe", transcript.language.name()),
+        Task::Translate => ("translate", Language::ENGLISH.name()),
+    };
+    let is_transcription = transcript.task == Task::Transcribe;
+    to_json(&Body {
+        task,
+        language,
+        duration: seconds(transcript.duration),
+        text: transcript.text(),
+        segments: options
+            .segments
+            .then(|| transcript.segments.iter().zip(0..).map(SegmentBody::of).collect()),
+        words: (options.words && is_transcription).then(|| {
+            transcript.segments.iter().flat_map(|segment| &segment.words).filter_map(WordBody::of).collect()
+        }),
+        // The schema fixes the usage of this format to seconds, for any model.
+        usage: is_transcription.then(|| Usage::of(transcript, UsageKind::Duration)),
+        warnings: warnings(transcript),
+    })
+}
+
+/// A value as JSON text.
+pub fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain structs of strings and numbers serialise")
+}
+
+/// The work done for an answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Usage {
+    /// By length.
+    Duration {
+        /// Whole seconds, rounded up.
+        seconds: u64,
+    },
+    /// By tokens.
+    Tokens {
+        /// Sum of the two below.
+        total_tokens: u64,
+        /// Audio and prompt.
+        input_tokens: u64,
+        /// The parts of `input_tokens`.
+        input_token_details: InputTokens,
+        /// Tokens of text in the answer.
+        output_tokens: u64,
+    },
+}
+
+/// The parts of the input, in tokens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InputTokens {
+    text_tokens: u64,
+    audio_tokens: u64,
+}
+
+impl Usage {
+    /// The usage of `transcript`, counted as `kind`.
+    pub fn of(transcript: &Transcript, kind: UsageKind) -> Self {
+        let rate = u64::from(crate::time::SAMPLE_RATE);
+        match kind {
+            UsageKind::Duration => Self::Duration { seconds: transcript.duration.div_ceil(rate) },
+            UsageKind::Tokens => {
+                let text_tokens = transcript.prompt_tokens as u64;
+                let audio_tokens = (transcript.duration * AUDIO_TOKENS_PER_S).div_ceil(rate);
+                let tokens = transcript.segments.iter().flat_map(|segment| &segment.tokens);
+                let output_tokens = tokens.filter(|token| !token.bytes.is_empty()).count() as u64;
+                Self::Tokens {
+                    total_tokens: text_tokens + audio_tokens + output_tokens,
+                    input_tokens: text_tokens + audio_tokens,
+                    input_token_details: InputTokens { text_tokens, audio_tokens },
+                    output_tokens,
+                }
+            }
+        }
+    }
+}
+
+/// One token with its log probability.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Logprob {
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+}
+
+impl From<Piece> for Logprob {
+    fn from(piece: Piece) -> Self {
+        Self { bytes: piece.text.as_bytes().to_vec(), logprob: finite(piece.logprob), token: piece.text }
+    }
+}
+
+/// The tokens of the whole text; joined they equal it.
+fn logprobs(transcript: &Transcript) -> Vec<Logprob> {
+    let pieces = transcript.segments.iter().flat_map(segment_pieces);
+    Trimmer::default().push(pieces).into_iter().map(Logprob::from).collect()
+}
+
+/// A language heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LanguageCode {
+    code: &'static str,
+}
+
+impl LanguageCode {
+    /// `language` by its code.
+    pub fn of(language: Language) -> Self {
+        Self { code: language.code() }
+    }
+}
+
+#[derive(Serialize)]
+struct SegmentBody<'a> {
+    id: usize,
+    seek: u64,
+    start: f64,
+    end: f64,
+    text: &'a str,
+    tokens: Vec<i32>,
+    temperature: f32,
+    avg_logprob: f32,
+    compression_ratio: f32,
+    no_speech_prob: f32,
+}
+
+impl<'a> SegmentBody<'a> {
+    fn of((segment, id): (&'a Segment, usize)) -> Self {
+        /// Whisper counts `seek` in frames of 10 ms.
+        const SAMPLES_PER_FRAME: u64 = crate::time::SAMPLE_RATE as u64 / 100;
+        Self {
+            id,
+            seek: segment.seek / SAMPLES_PER_FRAME,
+            start: seconds(segment.span.start),
+            end: seconds(segment.span.end),
+            text: &segment.text,
+            tokens: segment.tokens.iter().map(|token| token.id).collect(),
+            temperature: finite(segment.temperature),
+            avg_logprob: finite(segment.avg_logprob),
+            compression_ratio: finite(segment.compression_ratio),
+            no_speech_prob: finite(segment.no_speech_prob),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WordBody<'a> {
+    word: &'a str,
+    start: f64,
+    end: f64,
+}
+
+impl<'a> WordBody<'a> {
+    /// `None` for a word that is nothing but punctuation.
+    fn of(word: &'a Word) -> Option<Self> {
+        let bare = bare_word(&word.text);
+        (!bare.is_empty()).then(|| Self {
+            word: bare,
+            start: seconds(word.span.start),
+            end: seconds(word.span.end),
+        })
+    }
+}
+
+/// `text` without the white space and punctuation around it. Inner marks stay (`don't`, `well-known`), and
+/// so does the minus of a number.
+fn bare_word(text: &str) -> &str {
+    let is_edge = |character: char| character.is_whitespace() || PUNCTUATION.contains(character);
+    let bare = text.trim_matches(is_edge);
+    let before = &text[..text.len() - text.trim_start_matches(is_edge).len()];
+    if before.ends_with('-') && bare.starts_with(|first: char| first.is_ascii_digit()) {
+        return &text[before.len() - 1..before.len() + bare.len()];
+    }
+    bare
+}
+
+/// Something that was done differently than asked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WarningBody<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<f64>,
+}
+
+impl<'a> WarningBody<'a> {
+    fn of(warning: &'a Warning) -> Self {
+        Self {
+            code: warning.code,
+            message: &warning.message,
+            start: warning.span.map(|span| seconds(span.start)),
+            end: warning.span.map(|span| seconds(span.end)),
+        }
+    }
+}
+
+/// The warnings of `transcript`, to be left out where there are none.
+pub fn warnings(transcript: &Transcript) -> Vec<WarningBody<'_>> {
+    transcript.warnings.iter().map(WarningBody::of).collect()
+}
+
+/// JSON has no infinities; clients expect a number.
+fn finite(number: f32) -> f32 {
+    if number.is_finite() { number } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{segment, transcript};
+    use super::*;
+    use crate::time::TimeSpan;
+
+    fn hello() -> Transcript {
+        let mut second = segment(28.0, 30.5, " Grüße, 東京!");
+        second.seek = 27 * 16_000;
+        second.temperature = 0.4;
+        transcript(30.501, vec![segment(0.0, 2.0, " Hello, world."), second])
+    }
+
+    #[test]
+    fn json_is_text_and_whole_seconds_rounded_up() {
+        assert_eq!(
+            json(&hello(), &RenderOptions::default()),
+            r#"{"text":"Hello, world. Grüße, 東京!","usage":{"type":"duration","seconds":31}}"#
+        );
+    }
+
+    #[test]
+    fn token_usage_adds_up() {
+        let mut transcript = hello();
+        transcript.prompt_tokens = 3;
+        let options = RenderOptions { usage: UsageKind::Tokens, languages: true, ..RenderOptions::default() };
+        assert_eq!(
+            json(&transcript, &options),
+            "{\"text\":\"Hello, world. Grüße, 東京!\",\"languages\":[{\"code\":\"en\"}],\
+             \"usage\":{\"type\":\"tokens\",\"total_tokens\":313,\"input_tokens\":309,\
+             \"input_token_details\":{\"text_tokens\":3,\"audio_tokens\":306},\"output_tokens\":4}}"
+        );
+    }
+
+    #[test]
+    fn logprobs_spell_the_text() {
+        let options = RenderOptions { logprobs: true, ..RenderOptions::default() };
+        let body: serde_json::Value = serde_json::from_str(&json(&hello(), &options)).unwrap();
+        let tokens = body["logprobs"].as_array().unwrap();
+        let spelled: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
+        assert_eq!(spelled, body["text"].as_str().unwrap());
+        assert_eq!(tokens[0], serde_json::json!({"token": "Hello,", "logprob": -0.25, "bytes": b"Hello,"}));
+    }
+
+    #[test]
+    fn verbose_json_has_every_field_in_order() {
+        let options = RenderOptions { words: true, ..RenderOptions::default() };
+        let mut transcript = hello();
+        transcript.segments.remove(0);
+        transcript.language = Language::parse("de").unwrap();
+        assert_eq!(
+            verbose_json(&transcript, &options),
+            "{\"task\":\"transcribe\",\"language\":\"german\",\"duration\":30.501,\
+             \"text\":\"Grüße, 東京!\",\"segments\":[{\"id\":0,\"seek\":2700,\"start\":28.0,\"end\":30.5,\
+             \"text\":\" Grüße, 東京!\",\"tokens\":[50364,100,101,50464],\"temperature\":0.4,\
+             \"avg_logprob\":-0.25,\"compression_ratio\":1.25,\"no_speech_prob\":0.125}],\
+             \"words\":[{\"word\":\"Grüße\",\"start\":28.0,\"end\":29.25},\
+             {\"word\":\"東京\",\"start\":29.25,\"end\":30.5}],\
+             \"usage\":{\"type\":\"duration\",\"seconds\":31}}"
+        );
+    }
+
+    #[test]
+    fn segments_and_words_are_absent_unless_asked_for() {
+        let keys = |segments, words| {
+            let options = RenderOptions { segments, words, ..RenderOptions::default() };
+            let body: serde_json::Value = serde_json::from_str(&verbose_json(&hello(), &options)).unwrap();
+            (body.get("segments").is_some(), body.get("words").is_some())
+        };
+        for (segments, words) in [(true, false), (false, true), (true, true)] {
+            assert_eq!(keys(segments, words), (segments, words));
+        }
+    }
+
+    #[test]
+    fn silence_has_empty_text_and_empty_segments() {
+        let silence = transcript(1.5, Vec::new());
+        assert_eq!(
+            verbose_json(&silence, &RenderOptions::default()),
+            "{\"task\":\"transcribe\",\"language\":\"english\",\"duration\":1.5,\"text\":\"\",\
+             \"segments\":[],\"usage\":{\"type\":\"duration\",\"seconds\":2}}"
+        );
+    }
+
+    #[test]
+    fn translations_are_english_without_usage_or_words() {
+        let mut translation = hello();
+        translation.task = Task::Translate;
+        translation.language = Language::parse("de").unwrap();
+        let options = RenderOptions { words: true, ..RenderOptions::default() };
+        assert_eq!(json(&translation, &options), r#"{"text":"Hello, world. Grüße, 東京!"}"#);
+        let verbose: serde_json::Value = serde_json::from_str(&verbose_json(&translation, &options)).unwrap();
+        assert_eq!(verbose["task"], "translate");
+        assert_eq!(verbose["language"], "english");
+        assert!(verbose.get("words").is_none() && verbose.get("usage").is_none());
+    }
+
+    #[test]
+    fn warnings_come_last_and_name_their_place() {
+        let mut transcript = transcript(1.0, Vec::new());
+        transcript.warnings.push(Warning::new("ignored_field", "the field `x` is unknown"));
+        transcript.warnings.push(Warning::at("damaged_audio", "lost", TimeSpan::new(8_000, 16_000)));
+        assert_eq!(
+            json(&transcript, &RenderOptions::default()),
+            "{\"text\":\"\",\"usage\":{\"type\":\"duration\",\"seconds\":1},\"warnings\":[\
+             {\"code\":\"ignored_field\",\"message\":\"the field `x` is unknown\"},\
+             {\"code\":\"damaged_audio\",\"message\":\"lost\",\"start\":0.5,\"end\":1.0}]}"
+        );
+    }
+
+    #[test]
+    fn words_lose_the_marks_around_them_only() {
+        for (written, bare) in [
+            (" Hello,", "Hello"),
+            (" don't", "don't"),
+            (" \"well-known\".", "well-known"),
+            (" ¿Qué?", "Qué"),
+            ("東京。", "東京"),
+            (" -5.", "-5"),
+            (" - so", "so"),
+            (" $3.50,", "$3.50"),
+            (" 50%", "50%"),
+            (" —", ""),
+        ] {
+            assert_eq!(bare_word(written), bare, "{written}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_json_cannot_write_become_zero() {
+        let mut odd = hello();
+        odd.segments[0].avg_logprob = f32::NEG_INFINITY;
+        let body: serde_json::Value =
+            serde_json::from_str(&verbose_json(&odd, &RenderOptions::default())).unwrap();
+        assert_eq!(body["segments"][0]["avg_logprob"], 0.0);
+    }
+}

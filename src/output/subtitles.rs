@@ -1,0 +1,129 @@
+//! SubRip and WebVTT, to the byte as OpenAI's API writes them. Pure.
+//!
+//! One cue per segment, line feeds only, no byte order mark, hours always written. SRT ends with one line
+//! feed more than its last cue needs; WebVTT does not.
+
+use std::fmt::Write;
+
+use crate::transcript::{Segment, Transcript};
+
+use super::milliseconds;
+
+/// SubRip: numbered cues with comma milliseconds; a lone line feed when nothing was said.
+pub fn srt(transcript: &Transcript) -> String {
+    let mut out = String::new();
+    for (cue, number) in cues(&transcript.segments).zip(1..) {
+        cue.write(&mut out, &format!("{number}\n"), ',');
+    }
+    out + "\n"
+}
+
+/// WebVTT: cues without identifiers; the header alone when nothing was said.
+pub fn vtt(transcript: &Transcript) -> String {
+    let mut out = String::from("WEBVTT\n\n");
+    for cue in cues(&transcript.segments) {
+        cue.write(&mut out, "", '.');
+    }
+    out
+}
+
+/// One line of text on the screen, times in ms, `start_ms < end_ms`.
+struct Cue {
+    start_ms: u64,
+    end_ms: u64,
+    text: String,
+}
+
+impl Cue {
+    fn write(&self, out: &mut String, head: &str, decimal: char) {
+        let (start, end) = (timestamp(self.start_ms, decimal), timestamp(self.end_ms, decimal));
+        writeln!(out, "{head}{start} --> {end}\n{}\n", self.text).expect("writing to a string cannot fail");
+    }
+}
+
+/// The segments that have text, as cues. A cue lasts at least a millisecond: WebVTT asks for an end after
+/// the start.
+fn cues(segments: &[Segment]) -> impl Iterator<Item = Cue> {
+    segments.iter().filter_map(|segment| {
+        let text = cue_text(&segment.text);
+        let start_ms = milliseconds(segment.span.start);
+        let end_ms = milliseconds(segment.span.end).max(start_ms + 1);
+        (!text.is_empty()).then_some(Cue { start_ms, end_ms, text })
+    })
+}
+
+/// `text` on one line, without anything that would end the cue or look like a time line. Whisper's own
+/// writer turns `-->` into `->` too (openai/whisper, `whisper/utils.py`).
+fn cue_text(text: &str) -> String {
+    let lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).map(str::trim);
+    let mut text = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    while text.contains("-->") {
+        text = text.replace("-->", "->");
+    }
+    text
+}
+
+/// `HH:MM:SS,mmm`; hours grow beyond two digits where needed.
+fn timestamp(ms: u64, decimal: char) -> String {
+    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
+    let (seconds, ms) = (ms / 1000 % 60, ms % 1000);
+    format!("{hours:02}:{minutes:02}:{seconds:02}{decimal}{ms:03}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{segment, transcript};
+    use super::*;
+
+    #[test]
+    fn srt_numbers_cues_and_ends_with_an_extra_line_feed() {
+        let transcript = transcript(
+            5.0,
+            vec![
+                segment(0.0, 2.0, " Hello, world! This is a test."),
+                segment(2.0, 4.9996, " Grüße, 東京 🎉."),
+            ],
+        );
+        assert_eq!(
+            srt(&transcript),
+            "1\n00:00:00,000 --> 00:00:02,000\nHello, world! This is a test.\n\n\
+             2\n00:00:02,000 --> 00:00:05,000\nGrüße, 東京 🎉.\n\n\n"
+        );
+    }
+
+    #[test]
+    fn vtt_writes_hours_and_ends_with_the_last_cue() {
+        let transcript = transcript(2.0, vec![segment(0.0, 2.0, " Hello, world! This is a test.")]);
+        assert_eq!(
+            vtt(&transcript),
+            "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nHello, world! This is a test.\n\n"
+        );
+    }
+
+    #[test]
+    fn times_beyond_an_hour_carry_into_hours() {
+        assert_eq!(timestamp(3_600_000, ','), "01:00:00,000");
+        assert_eq!(timestamp(3_599_999, '.'), "00:59:59.999");
+        assert_eq!(timestamp(360_061_001, ','), "100:01:01,001");
+        let late = transcript(4_000.0, vec![segment(3_661.5, 3_662.25, " Late.")]);
+        assert_eq!(srt(&late), "1\n01:01:01,500 --> 01:01:02,250\nLate.\n\n\n");
+    }
+
+    #[test]
+    fn silence_gives_valid_empty_subtitles() {
+        let silence = transcript(1.0, Vec::new());
+        assert_eq!(srt(&silence), "\n");
+        assert_eq!(vtt(&silence), "WEBVTT\n\n");
+    }
+
+    #[test]
+    fn a_cue_never_holds_an_arrow_or_a_line_break() {
+        assert_eq!(cue_text(" a --> b ----> c\r\n\r\nd\u{2028}e "), "a -> b -> c d e");
+    }
+
+    #[test]
+    fn segments_without_text_have_no_cue_and_do_not_use_up_a_number() {
+        let transcript = transcript(3.0, vec![segment(0.0, 1.0, " "), segment(1.0, 1.0, " So.")]);
+        assert_eq!(srt(&transcript), "1\n00:00:01,000 --> 00:00:01,001\nSo.\n\n\n");
+    }
+}

@@ -1,0 +1,14 @@
+//! The HTTP server as a black box, over a scripted backend. One module per route or concern.
+
+mod auth;
+mod disconnect;
+mod encodings;
+mod health;
+mod limits;
+mod malformed;
+mod models;
+mod routes;
+mod stream;
+mod support;
+mod transcriptions;
+mod translations;

@@ -1,0 +1,78 @@
+//! Requests that end before their recording does, or never should have begun.
+
+use std::sync::mpsc::channel;
+
+use diarist::cancel::CancelToken;
+use diarist::error::ErrorKind;
+use diarist::pipeline::{Control, Event, Request};
+
+use crate::support::{fixture, long_recording, parts, request, run};
+
+#[test]
+fn a_cancelled_request_ends_long_before_its_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.wav");
+    let truth = long_recording(&path, 300);
+    let cancel = CancelToken::new();
+    let (tell, told) = channel();
+    let stop = cancel.clone();
+    let control = Control::with_listener(cancel, move |event| {
+        if let Event::Segment(segment) = event {
+            stop.cancel();
+            tell.send(segment).unwrap();
+        }
+    });
+    let error = parts().pipeline.run(&request(&path), &control).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    drop(control);
+    let segments = told.iter().count();
+    assert!(segments < truth.len() / 4, "{segments} of {} sentences were still done", truth.len());
+    // The engine is free and sound for the next request.
+    let text = std::fs::read_to_string(fixture("expected/hello.txt")).unwrap();
+    assert_eq!(run(&request(&fixture("audio/hello.flac"))).unwrap().transcript.text(), text.trim());
+}
+
+#[test]
+fn what_is_no_recording_ends_before_it_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: [(&str, &[u8], ErrorKind); 3] = [
+        ("empty.wav", b"", ErrorKind::UndecodableAudio),
+        ("text.mp3", b"this is not a recording, whatever its name says", ErrorKind::UndecodableAudio),
+        ("short.wav", &short_wav(), ErrorKind::AudioTooShort),
+    ];
+    for (name, bytes, kind) in cases {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let (tell, told) = channel();
+        let control = Control::with_listener(CancelToken::new(), move |event| tell.send(event).unwrap());
+        let error = parts().pipeline.run(&request(&path), &control).unwrap_err();
+        assert_eq!(error.kind(), kind, "{name}: {error}");
+        drop(control);
+        assert!(told.iter().next().is_none(), "{name}: no event may come before the error");
+    }
+}
+
+#[test]
+fn unknown_and_missing_models_are_named() {
+    for (model, word) in [("no-such-model", "does not exist"), ("large-v3", "diarist models pull large-v3")] {
+        let request = Request { model: model.into(), ..request(&fixture("audio/hello.flac")) };
+        let error = run(&request).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ModelNotFound);
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+/// 50 ms of silence.
+fn short_wav() -> Vec<u8> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    (0..800).for_each(|_| writer.write_sample(0_i16).unwrap());
+    writer.finalize().unwrap();
+    bytes.into_inner()
+}

@@ -1,0 +1,145 @@
+//! One pipeline for all tests, the fixtures, and recordings made of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use diarist::audio::AudioSource;
+use diarist::cancel::CancelToken;
+use diarist::config::{Settings, Sources};
+use diarist::pipeline::{Control, Outcome, PipelineError, Request};
+use diarist::server::Parts;
+use diarist::time::{SAMPLE_RATE, samples_to_seconds};
+use diarist::transcript::Transcript;
+
+/// The pipeline with default settings, shared by the tests of this process.
+pub fn parts() -> &'static Parts {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| Parts::assemble(&settings()).expect("`make setup` installs what is missing"))
+}
+
+/// Default settings; the environment may name ONNX Runtime's library.
+pub fn settings() -> Settings {
+    let environment = std::env::vars().filter(|(name, _)| name == "DIARIST_ONNXRUNTIME").collect();
+    Settings::load(&Sources { environment, ..Sources::default() }).unwrap()
+}
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+pub fn request(path: &Path) -> Request {
+    let source = AudioSource { path: path.to_owned(), name: None };
+    Request { word_times: true, ..Request::new(source, "whisper-1") }
+}
+
+pub fn run(request: &Request) -> Result<Outcome, PipelineError> {
+    parts().pipeline.run(request, &Control::new(CancelToken::new()))
+}
+
+pub fn transcribe(path: &Path) -> Transcript {
+    run(&request(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display())).transcript
+}
+
+/// A sentence of the fixtures.
+pub struct Sentence {
+    pub path: PathBuf,
+    pub text: String,
+    /// Edges of the speech, in seconds.
+    pub start: f64,
+    pub end: f64,
+}
+
+pub fn sentences() -> Vec<Sentence> {
+    let table = std::fs::read_to_string(fixture("expected/sentences.tsv")).unwrap();
+    let sentences: Vec<_> = table
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let [file, text, _voice, start, end] = line.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("five columns are expected: {line}")
+            };
+            Sentence {
+                path: fixture("audio").join(file),
+                text: text.to_owned(),
+                start: start.parse().unwrap(),
+                end: end.parse().unwrap(),
+            }
+        })
+        .collect();
+    assert!(sentences.len() > 20);
+    sentences
+}
+
+/// What is spoken where in a recording, in seconds.
+#[derive(Clone, Debug)]
+pub struct Spoken {
+    pub text: String,
+    pub start: f64,
+    pub end: f64,
+}
+
+/// Says what differs between a transcript and the truth: every sentence once, in order, as a segment of its
+/// own, both edges within `tolerance` seconds.
+pub fn assert_spoken(transcript: &Transcript, truth: &[Spoken], tolerance: f64) {
+    let heard: Vec<_> = transcript.segments.iter().map(|segment| segment.text.trim()).collect();
+    let spoken: Vec<_> = truth.iter().map(|sentence| sentence.text.as_str()).collect();
+    if let Some(at) = (0..heard.len().max(spoken.len())).find(|&i| heard.get(i) != spoken.get(i)) {
+        panic!("sentence {at}: heard {:?}, spoken {:?}", heard.get(at), spoken.get(at));
+    }
+    for (segment, sentence) in transcript.segments.iter().zip(truth) {
+        let (start, end) = (samples_to_seconds(segment.span.start), samples_to_seconds(segment.span.end));
+        assert!(
+            (start - sentence.start).abs() <= tolerance && (end - sentence.end).abs() <= tolerance,
+            "heard at {start:.3} to {end:.3}, spoken at {:.3} to {:.3}: {}",
+            sentence.start,
+            sentence.end,
+            sentence.text
+        );
+    }
+}
+
+/// Writes a recording of the fixtures' sentences in turn, with changing pauses, about `seconds` long.
+pub fn long_recording(path: &Path, seconds: u64) -> Vec<Spoken> {
+    let pieces: Vec<(Vec<i16>, String)> = sentences().iter().map(bare_speech).collect();
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: SAMPLE_RATE,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    let mut written = 0_u64;
+    let mut truth = Vec::new();
+    for index in 0.. {
+        if written >= seconds * u64::from(SAMPLE_RATE) {
+            break;
+        }
+        // 0.6 to 1.5 s of silence, never the same twice in a row.
+        let pause = 9_600 + (index * 5_237) % 14_400;
+        (0..pause).for_each(|_| writer.write_sample(0_i16).unwrap());
+        let (samples, text) = &pieces[(index as usize * 7) % pieces.len()];
+        samples.iter().for_each(|sample| writer.write_sample(*sample).unwrap());
+        let start = written + pause;
+        written = start + samples.len() as u64;
+        truth.push(Spoken {
+            text: text.clone(),
+            start: samples_to_seconds(start),
+            end: samples_to_seconds(written),
+        });
+    }
+    (0..9_600).for_each(|_| writer.write_sample(0_i16).unwrap());
+    writer.finalize().unwrap();
+    truth
+}
+
+/// The sentence without the silence around it.
+fn bare_speech(sentence: &Sentence) -> (Vec<i16>, String) {
+    let options = settings().pipeline().audio;
+    let source = AudioSource { path: sentence.path.clone(), name: None };
+    let spool = diarist::audio::decode_to_spool(&source, &options, &CancelToken::new()).unwrap().spool;
+    let mut samples = Vec::new();
+    spool.read(diarist::time::TimeSpan::new(0, spool.len()), &mut samples);
+    let at = |seconds: f64| (seconds * f64::from(SAMPLE_RATE)) as usize;
+    let speech = &samples[at(sentence.start)..at(sentence.end)];
+    (speech.iter().map(|sample| (sample * 32_767.0) as i16).collect(), sentence.text.clone())
+}
