@@ -1,0 +1,121 @@
+"""Makes training speech: shards of log-mel frames with texts, phone labels and word times.
+
+    python -m diarist_micro.make_speech FOLDER --shards 60
+
+Every shard depends on its number alone, so several processes may share the work (`--start`, `--step`) and an
+interrupted run continues where it stopped. Training may read the folder while it grows.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+
+from . import grammar, noise, phones
+from .features import HOP, RATE, LogMel
+from .paths import SHIPPED_MODEL
+from .voices import Espeak, Flite, Spoken
+
+ACCENTS = {"en-us": 5, "en-gb": 2} | dict.fromkeys(
+    ("en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-us-nyc"), 1
+)
+VARIANTS = (
+    "m1 m2 m4 m5 m6 m7 m8 f1 f3 f4 f5 klatt klatt2 klatt3 klatt6 Alex Alicia Andy Annie Denis Diogo Gene Gene2 Henrique Hugo "
+    "Jacky Lee Marco Mario Michael Mike adam anika announcer antonio aunty belinda benjamin boris caleb david ed edward "
+    "grandma grandpa gustave iven john linda marcelo max michel miguel norbert pablo paul pedro quincy rob robert sandro "
+    "shelby steph steph2 steph3 travis victor zac croak"
+).split()
+# Never in training: espeak-ng's variants m3, f2, klatt4 and Andrea, flite's rms, festival's ked.
+FLITE_VOICES = {"kal": 1, "kal16": 2, "awb": 4, "slt": 5}
+FLITE_PITCH = {"kal": 95, "kal16": 95, "awb": 135, "slt": 170}
+ESPEAK_SHARE = 0.55
+LONGEST, SHORTEST = 9.0, 0.3  # seconds
+
+
+class Speakers:
+    """Draws a voice and speaks with it."""
+
+    def __init__(self):
+        self.espeak, self.flite = Espeak(), Flite()
+
+    def speak(self, text: str, rng: random.Random) -> tuple[str, Spoken | None]:
+        """The engine's name and the utterance, None where the engine failed to give one."""
+        speed = 1.0 if rng.random() < 0.4 else rng.uniform(0.86, 1.17)
+        if rng.random() < ESPEAK_SHARE:
+            accent = rng.choices(list(ACCENTS), ACCENTS.values())[0]
+            voice = accent + ("+" + rng.choice(VARIANTS) if rng.random() < 0.85 else "")
+            pitch, pitch_range = rng.randint(25, 80), rng.choice([50, rng.randint(20, 80)])
+            return "espeak", self.espeak.speak(text, voice, pitch, pitch_range, rng.randint(125, 205), speed)
+        voice = rng.choices(list(FLITE_VOICES), FLITE_VOICES.values())[0]
+        pitch = None if rng.random() < 0.5 else FLITE_PITCH[voice] * rng.uniform(0.8, 1.25)
+        stretch = rng.choice([1.0, rng.uniform(0.85, 1.2)]) * (1.1 if voice.startswith("kal") else 1.0)
+        return "flite", self.flite.speak(text, voice, stretch, pitch, speed)
+
+
+def labels(spoken: Spoken, engine: str, count: int) -> list[list[int]]:
+    """Runs of one phone label: [first frame, label]."""
+    runs = [[0, phones.SILENCE]]
+    for start, name in spoken.phones:
+        runs.append([min(count, round(start * RATE / HOP)), phones.index(name, engine)])
+    return runs
+
+
+def make_shard(number: int, size: int, speakers: Speakers, log_mel: LogMel) -> tuple[np.ndarray, list[dict]]:
+    """(frames, 80) float16 of all utterances in a row, and what is said where."""
+    rng = random.Random(1000 + number)
+    mels, entries, first = [], [], 0
+    while len(entries) < size:
+        text = grammar.sentence(rng)
+        if grammar.is_held_out(text):
+            continue
+        engine, spoken = speakers.speak(text, rng)
+        if spoken is None or len(spoken.words) != len(grammar.words(text)):
+            continue
+        if not SHORTEST < len(spoken.samples) / RATE < LONGEST:
+            continue
+        mel = log_mel(spoken.samples).astype(np.float16)
+        entries.append(
+            {"text": text, "first": first, "frames": len(mel), "phones": labels(spoken, engine, len(mel)), "words": spoken.words}
+        )
+        mels.append(mel)
+        first += len(mel)
+    return np.concatenate(mels), entries
+
+
+def make_sounds(minutes: float, log_mel: LogMel) -> np.ndarray:
+    """(frames, 80) float16 of sounds without speech, ten seconds each."""
+    rng = np.random.default_rng(2026)
+    return np.concatenate([log_mel(noise.draw(rng, 10.0)).astype(np.float16) for _ in range(max(4, round(minutes * 6)))])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shards", type=int, default=60, help="how many in all")
+    parser.add_argument("--size", type=int, default=500, help="utterances a shard")
+    parser.add_argument("--start", type=int, default=0, help="this process's first shard")
+    parser.add_argument("--sound-minutes", type=float, default=30, help="of sounds without speech; made with shard 0")
+    parser.add_argument("--step", type=int, default=1, help="number of processes")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    speakers, log_mel = Speakers(), LogMel.of_model(SHIPPED_MODEL)
+    sounds = options.folder / "sounds.npy"
+    if options.start == 0 and not sounds.exists():
+        np.save(sounds.with_suffix(".part.npy"), make_sounds(options.sound_minutes, log_mel))
+        sounds.with_suffix(".part.npy").rename(sounds)
+    for number in range(options.start, options.shards, options.step):
+        entries_path = options.folder / f"{number:04}.json"
+        if entries_path.exists():
+            continue
+        mels, entries = make_shard(number, options.size, speakers, log_mel)
+        np.save(options.folder / f"{number:04}.npy", mels)
+        temporary = entries_path.with_suffix(".part")
+        temporary.write_text(json.dumps(entries))
+        temporary.rename(entries_path)  # last: a shard with its .json is complete
+        print(f"shard {number}: {len(entries)} utterances, {len(mels) * HOP / RATE / 60:.1f} minutes", flush=True)
+
+
+if __name__ == "__main__":
+    main()

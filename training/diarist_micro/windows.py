@@ -1,0 +1,313 @@
+"""Training windows, composed from single utterances in the log-mel domain, where gain, echo and noise are cheap."""
+
+import json
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.signal import lfilter
+
+from .features import FLOOR, normalise
+from .phones import UNKNOWN
+from .tokens import Tokens
+
+FRAMES_A_SECOND = 100
+FULL = 3000  # frames of a whole 30 s window
+IGNORE = -100  # label without a loss
+LAST_FIRST_TIMESTAMP = 1.0  # whisper.cpp's max_initial_ts: a window's first timestamp cannot be later
+LONGEST_PROMPT = 223  # tokens
+
+
+@dataclass
+class Utterance:
+    mel: np.ndarray  # (frames, 80) log10 power
+    text: str
+    phones: np.ndarray  # (frames,)
+    words: list[tuple[float, float]]  # start and end as fractions of the utterance
+
+
+@dataclass
+class Window:
+    """One example. Times are seconds from the crop's first frame."""
+
+    mel: np.ndarray  # (frames, 80) normalised
+    offset: int  # the crop's first position (20 ms) in the 30 s window
+    rows: list[int] = field(default_factory=list)  # prompt, start, output
+    first: int = 0  # the output token `rows[first + 1]` is the first with a loss
+    spans: list[tuple[float, float]] = field(default_factory=list)  # where each output token is heard
+    phones: np.ndarray = None  # (positions,)
+    words: np.ndarray = None  # (positions,) row of the word token being spoken
+    silent: bool = False
+    blank: bool = False  # silent, and answered with a lone full stop where whisper.cpp forbids an immediate end
+    prompt: int = 0  # tokens of the prompt
+
+
+class Speech:
+    """The shards of a folder; `refresh` takes in new ones."""
+
+    def __init__(self, folder):
+        self.folder, self.seen, self.items, self.sounds = Path(folder), set(), [], None
+        self.refresh()
+
+    def refresh(self) -> int:
+        """Number of utterances now at hand."""
+        for path in sorted(self.folder.glob("[0-9]*.json")):
+            if path not in self.seen:
+                self.seen.add(path)
+                mels = np.load(path.with_suffix(".npy"), mmap_mode="r")
+                self.items += [(mels, entry) for entry in json.loads(path.read_text())]
+        if self.sounds is None and (self.folder / "sounds.npy").exists():
+            self.sounds = np.load(self.folder / "sounds.npy", mmap_mode="r")
+        return len(self.items)
+
+    def draw(self, rng: random.Random) -> Utterance:
+        mels, entry = rng.choice(self.items)
+        count = entry["frames"]
+        phones = np.full(count, UNKNOWN, np.int64)
+        runs = entry["phones"]
+        for (start, label), (end, _) in zip(runs, runs[1:] + [[count, 0]]):
+            phones[start:end] = label
+        length = count / FRAMES_A_SECOND
+        words = [(min(1.0, start / length), min(1.0, end / length)) for start, end in entry["words"]]
+        mel = np.asarray(mels[entry["first"] : entry["first"] + count], np.float32)
+        return Utterance(mel, entry["text"], phones, words)
+
+
+class Composer:
+    """Draws windows and batches; everything random comes from one seed."""
+
+    def __init__(self, speech: Speech, tokens: Tokens, seed: int):
+        self.speech, self.tokens = speech, tokens
+        self.rng, self.numbers = random.Random(seed), np.random.default_rng(seed)
+
+    # ---- sound ----
+
+    def utterance(self) -> Utterance:
+        """One utterance, now and then stretched in time or frequency."""
+        rng, one = self.rng, self.speech.draw(self.rng)
+        if rng.random() < 0.3:
+            where = np.linspace(0, len(one.mel) - 1, max(20, int(len(one.mel) * rng.uniform(0.88, 1.15))))
+            low = np.minimum(where.astype(int), len(one.mel) - 2)
+            share = (where - low)[:, None].astype(np.float32)
+            one.mel = one.mel[low] * (1 - share) + one.mel[low + 1] * share
+            one.phones = one.phones[low]
+        if rng.random() < 0.5:
+            where = np.clip(np.arange(80) * rng.uniform(0.9, 1.1) + rng.uniform(-1, 1), 0, 78.99)
+            low = where.astype(int)
+            share = (where - low).astype(np.float32)
+            one.mel = one.mel[:, low] * (1 - share) + one.mel[:, low + 1] * share
+        return one
+
+    def room(self, power: np.ndarray) -> np.ndarray:
+        """Echo and a recording curve over speech power (frames, 80)."""
+        rng = self.rng
+        if rng.random() < 0.3:
+            keep = 10 ** (-0.06 / rng.uniform(0.12, 0.5))
+            power = power + rng.uniform(0.02, 0.3) * lfilter([0, 1 - keep], [1, -keep], power, axis=0)
+        if rng.random() < 0.5:
+            curve = np.interp(np.arange(80), np.linspace(0, 79, 6), self.numbers.normal(0, 0.25, 6))
+            power = power * 10 ** (curve + np.linspace(-0.5, 0.5, 80) * rng.uniform(-1, 1))
+            if rng.random() < 0.15:
+                power[:, rng.randint(50, 72) :] *= 10 ** -rng.uniform(1, 5)  # a narrow band, as on a telephone
+        return power
+
+    def noise(self, count: int) -> np.ndarray:
+        """(frames, 80) power of a sound without speech, its loudest band near 1."""
+        rng = self.rng
+        if self.speech.sounds is not None and rng.random() < 0.5:
+            start = rng.randrange(len(self.speech.sounds) - count)
+            power = 10 ** np.asarray(self.speech.sounds[start : start + count], np.float32)
+            return power / np.percentile(power, 99.5)
+        shape = np.interp(np.arange(80), np.linspace(0, 79, 7), self.numbers.normal(0, 0.35, 7))
+        shape = shape + np.linspace(0.5, -0.5, 80) * rng.uniform(-0.6, 2)
+        if rng.random() < 0.2:
+            shape[rng.randint(0, 20)] += rng.uniform(1, 3)
+        grain = np.linspace(1.2, 5, 80)  # a band's power sums more bins the higher it lies
+        power = self.numbers.standard_gamma(grain, (count, 80)) / grain * 10 ** (shape - shape.max())
+        if rng.random() < 0.25:
+            power *= 10 ** np.interp(np.arange(count), np.linspace(0, count, 8), self.numbers.uniform(-1.5, 0, 8))[:, None]
+        return power
+
+    def record(self, mel: np.ndarray, count: int, silent: bool) -> np.ndarray:
+        """Whisper's input of a window: the first `count` frames were recorded, the rest is padding."""
+        rng = self.rng
+        if silent or rng.random() > 0.15:
+            power = 10.0 ** mel[:count]
+            loudest = 1.0
+            if not silent:
+                power = self.room(power)
+                loudest = power.max()
+            if rng.random() < (0.9 if silent else 0.7):
+                below = rng.uniform(0, 6) if silent else rng.choice([rng.uniform(2.5, 7), rng.uniform(1.2, 3)])
+                power = power + self.noise(count) * loudest * 10**-below
+            power = power * 10 ** rng.uniform(-4, 0.6)
+            mel[:count] = np.log10(np.maximum(power, 10**FLOOR))
+        loudest = mel.max() + (rng.uniform(0, 1.2) if rng.random() < 0.3 else 0)  # the rest of the file may be louder
+        return normalise(mel, loudest)
+
+    # ---- text ----
+
+    def token_words(self, text: str) -> tuple[list[int], list[tuple[int, bool]]]:
+        """Rows of a text, and for each the number of its word and whether it is a punctuation mark after it."""
+        rows, places, word = self.tokens.encode(text), [], -1
+        for row in rows:
+            piece = self.tokens.piece(row)
+            word += piece.startswith(" ")
+            places.append((word, piece.strip() in {".", ",", "?"}))
+        return rows, places
+
+    def token_spans(self, one: Utterance) -> tuple[list[int], list[tuple[float, float]], list[bool]]:
+        """Rows, the fraction of the utterance in which each is heard, and which are punctuation."""
+        rows, places = self.token_words(one.text)
+        sizes = [sum(1 for word, mark in places if word == k and not mark) for k in range(len(one.words))]
+        spans, part = [], [0] * len(sizes)
+        for word, mark in places:
+            start, end = one.words[min(word, len(one.words) - 1)]
+            if mark:
+                spans.append((end, end))
+                continue
+            share = (end - start) / sizes[word]
+            spans.append((start + part[word] * share, start + (part[word] + 1) * share))
+            part[word] += 1
+        return rows, spans, [mark for _, mark in places]
+
+    def prompt(self, timestamps: bool, longest: int) -> list[int]:
+        """The text so far, as whisper.cpp hands it over."""
+        out, now = [], 0.0
+        for _ in range(self.rng.choice([1, 1, 2, 3, 5, 8, 12][:longest])):
+            rows = self.tokens.encode(self.rng.choice(self.speech.items)[1]["text"])
+            length = 0.2 + 0.24 * len(rows)
+            if timestamps or self.rng.random() < 0.2:
+                rows = [self.tokens.timestamp(now), *rows, self.tokens.timestamp(now + length)]
+            out += rows
+            now = (now + length + self.rng.uniform(0, 0.6)) % 28
+        return [self.tokens.previous, *out[-LONGEST_PROMPT:]]
+
+    # ---- windows ----
+
+    def window(self, frames: int, silent_share: float) -> Window:
+        """A window of `frames` (even); 3000 make a whole one, fewer a crop of it."""
+        rng, full = self.rng, frames == FULL
+        timestamps = rng.random() < (0.92 if frames >= 700 else 0.7)
+        offset = 0 if full or rng.random() < 0.5 else rng.randrange(0, 1501 - frames // 2)
+        if rng.random() < silent_share:
+            return self.silent_window(frames, offset, timestamps)
+        mel, placed, tail, recorded = self.place(frames, full, timestamps)
+        phones = np.full(frames, 0)
+        for start, one in placed + ([tail] if tail else []):
+            phones[start : start + len(one.phones)] = one.phones[: frames - start]
+        prompt = self.prompt(timestamps, 7 if full else 2) if rng.random() < (0.4 if full else 0.08) else []
+        window = Window(self.record(mel, recorded, False), offset, phones=phones[::2], prompt=len(prompt))
+        self.write(window, placed, tail, timestamps, prompt)
+        return window
+
+    def place(self, frames: int, full: bool, timestamps: bool):
+        """Lays utterances into a window: the power, (first frame, utterance) each, one cut by the end, frames recorded."""
+        rng = self.rng
+        mel = np.full((frames, 80), FLOOR, np.float32)
+        recorded = rng.choices([frames, rng.randint(150, 700), rng.randint(700, 2000)], [0.45, 0.35, 0.2])[0] if full else frames
+        pads = [rng.uniform(0, 0.6), rng.uniform(0, 0.6), rng.uniform(0, 1.0), rng.uniform(0, 6 if full else 2)]
+        now, placed, tail = int(rng.choice(pads) * FRAMES_A_SECOND), [], None
+        wanted = 99 if full else rng.choices([1, 2, 3, 9], [0.4, 0.25, 0.15, 0.2])[0]
+        tries = 0
+        while not placed or (len(placed) < wanted and now < recorded):
+            one = self.utterance()
+            if now + len(one.mel) > recorded:
+                if not placed:
+                    tries += 1
+                    now = now // 2 if tries < 8 else 0
+                    recorded = frames if tries > 8 else recorded
+                    continue
+                if full and recorded == frames and timestamps and now < frames - 12:
+                    mel[now:] = one.mel[: frames - now]
+                    tail = (now, one)
+                break
+            mel[now : now + len(one.mel)] = one.mel + rng.choice([0, 0, rng.uniform(-1.2, 0.3)])
+            placed.append((now, one))
+            gaps = [rng.uniform(0.05, 0.3), rng.uniform(0.15, 0.9), rng.uniform(0.3, 1.5)]
+            if full and rng.random() < 0.25:
+                gaps.append(rng.uniform(1, 7))
+            now += len(one.mel) + int(rng.choice(gaps) * FRAMES_A_SECOND)
+        if not full and tail is None and rng.random() < 0.7:  # a cut recording ends soon after its last word
+            end = placed[-1][0] + len(placed[-1][1].mel)
+            recorded = min(frames, end + int(rng.uniform(0, 0.6) * FRAMES_A_SECOND))
+        return mel, placed, tail, recorded
+
+    def write(self, window: Window, placed, tail, timestamps: bool, prompt: list[int]) -> None:
+        """Fills in the tokens and where each is heard."""
+        tokens, base = self.tokens, window.offset / 50
+        window.rows = prompt + [tokens.start] + ([] if timestamps else [tokens.no_timestamps])
+        window.first = len(window.rows) - 1
+        window.words = np.full(len(window.phones), IGNORE)
+
+        def stamp(seconds: float, shown: float | None = None) -> None:
+            if timestamps:
+                window.rows.append(tokens.timestamp(base + seconds if shown is None else shown))
+                window.spans.append((seconds, seconds))
+
+        for k, (first, one) in enumerate(placed):
+            start, length = first / FRAMES_A_SECOND, len(one.mel) / FRAMES_A_SECOND
+            stamp(start, min(start, LAST_FIRST_TIMESTAMP) if k == 0 and window.offset == 0 else None)
+            for row, (a, b), mark in zip(*self.token_spans(one)):
+                a, b = start + a * length, start + b * length
+                window.rows.append(row)
+                window.spans.append((a, b))
+                if not mark:
+                    window.words[int(a * 50) : int(b * 50)] = row
+            stamp(start + length)
+        if tail:
+            stamp(tail[0] / FRAMES_A_SECOND)
+        window.rows.append(tokens.end)
+
+    def silent_window(self, frames: int, offset: int, timestamps: bool) -> Window:
+        """No speech: the answer is the end, whatever came before."""
+        rng, tokens = self.rng, self.tokens
+        recorded = frames if rng.random() < 0.6 else rng.randint(50, frames)
+        mel = self.record(np.full((frames, 80), FLOOR, np.float32), recorded, True)
+        prompt = self.prompt(timestamps, 3) if rng.random() < 0.2 else []
+        window = Window(mel, offset, silent=True, prompt=len(prompt))
+        window.rows = prompt + [tokens.start] + ([] if timestamps else [tokens.no_timestamps])
+        window.first = len(window.rows) - 1
+        if timestamps:
+            window.rows.append(tokens.timestamp(offset / 50))
+        elif rng.random() < 0.6:
+            window.blank = True
+            window.rows += tokens.encode("a.")[-1:]
+        if not window.blank and rng.random() < 0.25:  # even after a wrong word
+            window.rows.append(rng.randrange(0, tokens.end))
+        window.rows.append(tokens.end)
+        window.phones, window.words = np.zeros(frames // 2, int), np.full(frames // 2, IGNORE)
+        return window
+
+    def batch(self, frames: int, count: int, silent_share: float) -> dict[str, torch.Tensor]:
+        """`count` windows of one size as tensors; `spans` and `heard` tell the attention where to look."""
+        windows = [self.window(frames, silent_share) for _ in range(count)]
+        length = max(len(window.rows) for window in windows) - 1
+        rows = np.full((count, length), self.tokens.end)
+        targets = np.full((count, length), IGNORE)
+        spans, heard = np.zeros((count, length, 2), np.float32), np.zeros((count, length), bool)
+        for i, window in enumerate(windows):
+            used = len(window.rows) - 1
+            rows[i, :used] = window.rows[:-1]
+            if window.silent:
+                targets[i, window.first : used] = self.tokens.end
+                if window.blank:
+                    targets[i, window.first] = window.rows[window.first + 1]
+                targets[i, window.prompt] = self.tokens.no_speech
+                continue
+            targets[i, window.first : used] = window.rows[window.first + 1 :]
+            spans[i, window.first : window.first + len(window.spans)] = window.spans
+            heard[i, window.first : window.first + len(window.spans)] = True
+        stack = lambda name: torch.from_numpy(np.stack([getattr(window, name) for window in windows]))
+        return {
+            "mel": stack("mel").transpose(1, 2).float(),
+            "offset": torch.tensor([window.offset for window in windows]),
+            "rows": torch.from_numpy(rows),
+            "targets": torch.from_numpy(targets),
+            "spans": torch.from_numpy(spans),
+            "heard": torch.from_numpy(heard),
+            "phones": stack("phones").long(),
+            "words": stack("words").long(),
+        }
