@@ -24,8 +24,9 @@ pub const DEFAULTS: &str = include_str!("../config/default.toml");
 /// Prefix of the environment variables.
 const PREFIX: &str = "DIARIST_";
 
-/// Environment variables with the prefix that are not settings.
-const NOT_SETTINGS: [&str; 1] = ["DIARIST_CONFIG"];
+/// Beginnings of environment variables with the prefix that are not settings: where the settings file lies, and
+/// what Kubernetes sets for a service called `diarist`.
+const NOT_SETTINGS: [&str; 3] = ["DIARIST_CONFIG", "DIARIST_SERVICE_", "DIARIST_PORT"];
 
 /// Allowed ranges of the settings that are whole numbers.
 const WHOLE_NUMBERS: [(&str, i64, i64); 15] = [
@@ -133,7 +134,9 @@ impl Settings {
         }
         let mut wrong = Vec::new();
         for (name, text) in &sources.environment {
-            let Some(key) = name.strip_prefix(PREFIX).filter(|_| !NOT_SETTINGS.contains(&name.as_str()))
+            let Some(key) = name
+                .strip_prefix(PREFIX)
+                .filter(|_| !NOT_SETTINGS.iter().any(|other| name.starts_with(other)))
             else {
                 continue;
             };
@@ -396,8 +399,12 @@ mod tests {
 
     #[test]
     fn flags_override_the_environment_and_that_the_defaults() {
-        let environment =
-            [("DIARIST_LISTEN", "0.0.0.0:1"), ("DIARIST_API_KEYS", "123, abc"), ("PATH", "/bin")];
+        let environment = [
+            ("DIARIST_PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+            ("DIARIST_LISTEN", "0.0.0.0:1"),
+            ("DIARIST_API_KEYS", "123, abc"),
+            ("PATH", "/bin"),
+        ];
         let settings = load(&environment, &[("listen", "127.0.0.1:2")]).unwrap();
         assert_eq!(settings.listen, "127.0.0.1:2");
         assert_eq!(settings.api_keys, ["123", "abc"]);

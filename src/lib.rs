@@ -1,4 +1,4 @@
-//! Recordings to text with speakers, behind OpenAI's speech-to-text API.
+//! Recordings to text, behind OpenAI's speech-to-text API.
 //!
 //! A request is a form with a file. The file is decoded to 16 kHz mono on disk (`audio`), voice activity
 //! cuts it into chunks (`vad`), a pool of Whisper workers turns chunks into segments (`asr`), and the

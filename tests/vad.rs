@@ -135,6 +135,22 @@ fn silence_and_a_hum_are_no_speech() {
 }
 
 #[test]
+fn hours_of_digital_silence_are_cheap_and_change_nothing_that_follows() {
+    let speech = fixture();
+    let after = |windows: usize| {
+        let mut samples = vec![0.0; windows * 512];
+        samples.extend(&speech);
+        probabilities(&samples)[windows..].to_vec()
+    };
+    for (at, (short, long)) in after(32).into_iter().zip(after(2_000)).enumerate() {
+        assert!(
+            (short - long).abs() < 0.01,
+            "window {at}: {short} after 1 s of silence, {long} after a minute"
+        );
+    }
+}
+
+#[test]
 fn samples_that_are_no_numbers_leave_no_trace_after_a_reset() {
     let samples = fixture();
     let mut vad = detector();

@@ -230,15 +230,20 @@ impl Worker {
         if cancel.is_cancelled() {
             return Err(AsrError::Cancelled);
         }
-        let mut transcriber = match self.transcriber.take() {
-            Some(transcriber) => transcriber,
-            None => (self.factory)()?,
-        };
-        match catch_unwind(AssertUnwindSafe(|| work(transcriber.as_mut()))) {
-            Ok(result) => {
+        let idle = self.transcriber.take();
+        let factory = &self.factory;
+        // Whatever happens in here, the job gets an answer.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut transcriber = idle.map_or_else(|| factory(), Ok)?;
+            let result = work(transcriber.as_mut());
+            Ok((transcriber, result))
+        }));
+        match result {
+            Ok(Ok((transcriber, result))) => {
                 self.transcriber = Some(transcriber);
                 result
             }
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(AsrError::Engine("the engine panicked on this chunk".into())),
         }
     }
@@ -364,6 +369,23 @@ mod tests {
         submit(&session, 1, 7);
         assert!(matches!(session.next().unwrap(), (0, Err(AsrError::Engine(_)))));
         assert_eq!(session.next().unwrap().1.unwrap().segments[0].text, "7");
+    }
+
+    #[test]
+    fn a_worker_that_cannot_be_made_again_answers_with_an_error() {
+        let made = AtomicU64::new(0);
+        let (gate, log) = (Arc::default(), Arc::default());
+        let factory: Factory = Arc::new(move || {
+            assert!(made.fetch_add(1, Ordering::Relaxed) == 0, "a panic while a worker is made");
+            Ok(Box::new(Fake { gate: Arc::clone(&gate), log: Arc::clone(&log) }))
+        });
+        let pool = EnginePool::start(factory, 1).unwrap();
+        let session = pool.session(CancelToken::new());
+        submit(&session, 0, -1);
+        submit(&session, 1, 7);
+        for index in 0..2 {
+            assert!(matches!(session.next().unwrap(), (i, Err(AsrError::Engine(_))) if i == index));
+        }
     }
 
     #[test]

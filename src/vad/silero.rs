@@ -18,6 +18,10 @@ const WINDOW: usize = 512;
 /// Samples of the window before that the network hears in front of each window.
 const CONTEXT: usize = 64;
 
+/// Windows of digital silence (about 1 s) after which the network's state no longer moves. What follows, as
+/// long as every sample is zero, is silence without asking: hours of it cost next to nothing.
+const SETTLED_WINDOWS: usize = 32;
+
 /// Shape of the recurrent state: (h and c, batch, units).
 const STATE_SHAPE: [usize; 3] = [2, 1, 128];
 const STATE_LEN: usize = STATE_SHAPE[0] * STATE_SHAPE[1] * STATE_SHAPE[2];
@@ -28,6 +32,8 @@ pub struct SileroVad {
     /// Context, then window: what the network hears. (CONTEXT + WINDOW)
     input: [f32; CONTEXT + WINDOW],
     state: [f32; STATE_LEN],
+    /// Windows of digital silence in a row.
+    silent_windows: usize,
 }
 
 impl SileroVad {
@@ -50,7 +56,7 @@ impl SileroVad {
                 )));
             }
         }
-        Ok(Self { session, input: [0.0; CONTEXT + WINDOW], state: [0.0; STATE_LEN] })
+        Ok(Self { session, input: [0.0; CONTEXT + WINDOW], state: [0.0; STATE_LEN], silent_windows: 0 })
     }
 
     /// Probability of the window in `input`; afterwards its tail is the context of the next.
@@ -82,6 +88,12 @@ impl VoiceActivityDetector for SileroVad {
             let fresh = &mut self.input[CONTEXT..];
             fresh[..window.len()].copy_from_slice(window);
             fresh[window.len()..].fill(0.0);
+            let is_silent = fresh.iter().all(|sample| *sample == 0.0);
+            self.silent_windows = if is_silent { self.silent_windows + 1 } else { 0 };
+            if self.silent_windows > SETTLED_WINDOWS {
+                out.push(0.0);
+                continue;
+            }
             out.push(self.step().map_err(|error| VadError::Engine(error.to_string()))?);
         }
         Ok(())
@@ -90,6 +102,7 @@ impl VoiceActivityDetector for SileroVad {
     fn reset(&mut self) {
         self.input.fill(0.0);
         self.state.fill(0.0);
+        self.silent_windows = 0;
     }
 }
 
