@@ -96,8 +96,8 @@ fn decoders(settings: &Settings) -> Finding {
     let built_in = "built in: flac, mp3, mp4/m4a (AAC, ALAC), ogg, opus, wav, webm, mkv, mov, aiff, caf";
     let Some(program) = settings.ffmpeg_program() else {
         return Finding::Lacking(format!(
-            "{built_in}\nno ffmpeg: AC-3, WMA, AMR, transport streams and RF64 are refused; install ffmpeg or \
-             set DIARIST_FFMPEG to have them"
+            "{built_in}\nno ffmpeg: AC-3, WMA, AMR, transport streams, and AAC or Opus with more than two channels \
+             are refused; install ffmpeg or set DIARIST_FFMPEG to have them"
         ));
     };
     match Command::new(&program).arg("-version").output() {
