@@ -199,6 +199,11 @@ impl Settings {
         if self.temp_dir.as_os_str().is_empty() { std::env::temp_dir() } else { self.temp_dir.clone() }
     }
 
+    /// ONNX Runtime's library, if it is named.
+    pub fn onnxruntime(&self) -> Option<&Path> {
+        Some(self.onnxruntime.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// Options of the pipeline's rooms.
     pub fn pipeline(&self) -> PipelineOptions {
         let threshold = self.vad_threshold;

@@ -58,9 +58,7 @@ impl Parts {
     pub fn assemble(settings: &Settings) -> Result<Self, StartError> {
         device::check_cpu().map_err(StartError::Device)?;
         let device = usable_device(settings)?;
-        let explicit =
-            (!settings.onnxruntime.as_os_str().is_empty()).then_some(settings.onnxruntime.as_path());
-        onnx::runtime(explicit)?;
+        onnx::runtime(settings.onnxruntime())?;
         let options = settings.models();
         let catalogue = Arc::new(Catalogue::open(&options)?);
         let vad = vad_factory(&catalogue)?;

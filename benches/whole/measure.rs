@@ -1,6 +1,5 @@
-//! Processor time and memory, as the system counts them, and the settings of the benches.
+//! Processor time, as the system counts it, and the settings of the benches.
 
-use std::process::Child;
 use std::time::Duration;
 
 use diarist::config::{Settings, Sources};
@@ -32,35 +31,6 @@ pub fn children_cpu() -> Duration {
     assert_eq!(code, 0, "this system does not count its processes' time");
     let time = |value: libc::timeval| Duration::new(value.tv_sec as u64, value.tv_usec as u32 * 1_000);
     time(usage.ru_utime) + time(usage.ru_stime)
-}
-
-/// Peak memory of a process, in KiB; 0 where the system does not tell.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Peak {
-    /// Its own memory, sampled every 20 ms.
-    pub anonymous: u64,
-    /// All of its memory, mapped files included, as the system recorded it.
-    pub resident: u64,
-}
-
-/// Waits for `process` to end well and watches its memory.
-pub fn watch(mut process: Child) -> Peak {
-    let mut peak = Peak::default();
-    loop {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
-        peak.anonymous = peak.anonymous.max(kib(&status, "RssAnon:"));
-        peak.resident = peak.resident.max(kib(&status, "VmHWM:"));
-        if let Some(status) = process.try_wait().unwrap() {
-            assert!(status.success(), "the program ended with {status}");
-            return peak;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn kib(status: &str, field: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
 /// A length of the benches, in minutes, from the environment.

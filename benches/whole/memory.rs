@@ -1,10 +1,10 @@
 //! Peak memory of the program with a short and with a long recording, against a limit for the difference.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::measure::{Peak, minutes, watch};
+use crate::measure::minutes;
+use crate::recordings::{Peak, transcribe_watched};
 use crate::speech;
 
 /// How much more memory the long recording may take, in KiB.
@@ -32,14 +32,7 @@ pub fn run(folder: &Path) -> bool {
 fn transcribe(folder: &Path, minutes: f64) -> Peak {
     let path = speech(folder, minutes);
     let start = Instant::now();
-    let process = Command::new(env!("CARGO_BIN_EXE_diarist"))
-        .args(["transcribe", "--quiet", "--format", "verbose-json", "--words", "--output-dir"])
-        .arg(folder)
-        .arg(&path)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let peak = watch(process);
+    let peak = transcribe_watched(&path, folder, &["--words"]);
     println!(
         "memory: {minutes} min: {:.1} MiB of its own at most, {:.1} MiB with mapped files; {:.1} times real time",
         mib(peak.anonymous as i64),

@@ -85,8 +85,7 @@ fn devices(settings: &Settings) -> Finding {
 }
 
 fn onnx_runtime(settings: &Settings) -> Finding {
-    let explicit = settings.onnxruntime.as_path();
-    match onnx::runtime((!explicit.as_os_str().is_empty()).then_some(explicit)) {
+    match onnx::runtime(settings.onnxruntime()) {
         Ok(runtime) => Finding::Good(runtime.describe()),
         Err(error) => Finding::Bad(error.to_string()),
     }

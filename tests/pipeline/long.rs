@@ -1,10 +1,8 @@
 //! An hour of speech: every sentence once, in its place, in the memory that ten minutes take.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use crate::support::{Spoken, long_recording};
+use crate::support::{Spoken, long_recording, transcribe_watched};
 
 /// How much more memory an hour may take than ten minutes, in KiB.
 const ALLOWED_KIB: u64 = 64 * 1024;
@@ -22,34 +20,11 @@ fn an_hour_of_speech_loses_nothing_and_takes_no_more_memory_than_ten_minutes() {
 fn transcribe_and_check(folder: &Path, seconds: u64) -> u64 {
     let path = folder.join("speech.wav");
     let truth = long_recording(&path, seconds);
-    let process = Command::new(env!("CARGO_BIN_EXE_diarist"))
-        .args(["transcribe", "--quiet", "--format", "verbose-json", "--output-dir"])
-        .arg(folder)
-        .arg(&path)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let peak = watch(process);
+    let peak = transcribe_watched(&path, folder, &[]).resident;
     let text = std::fs::read_to_string(folder.join("speech.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     check(&json, &truth);
     peak
-}
-
-/// Waits for the process and gives the largest `VmHWM` seen; 0 where the system does not tell.
-fn watch(mut process: std::process::Child) -> u64 {
-    let mut peak = 0;
-    loop {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        peak = peak.max(kib.unwrap_or(0));
-        if let Some(status) = process.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            return peak;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn check(json: &serde_json::Value, truth: &[Spoken]) {

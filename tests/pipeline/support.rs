@@ -1,7 +1,9 @@
 //! One pipeline for all tests, the fixtures, and recordings made of them.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use diarist::audio::AudioSource;
 use diarist::cancel::CancelToken;
@@ -142,4 +144,47 @@ fn bare_speech(sentence: &Sentence) -> (Vec<i16>, String) {
     let at = |seconds: f64| (seconds * f64::from(SAMPLE_RATE)) as usize;
     let speech = &samples[at(sentence.start)..at(sentence.end)];
     (speech.iter().map(|sample| (sample * 32_767.0) as i16).collect(), sentence.text.clone())
+}
+
+/// The most memory that a process took, in KiB; 0 where the system does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peak {
+    /// Its own memory, sampled every 20 ms.
+    pub anonymous: u64,
+    /// All of its memory, mapped files included, as the system recorded it.
+    pub resident: u64,
+}
+
+/// Transcribes `recording` with the built program into `folder`, as `verbose_json` with these flags besides.
+pub fn transcribe_watched(recording: &Path, folder: &Path, flags: &[&str]) -> Peak {
+    let process = Command::new(env!("CARGO_BIN_EXE_diarist"))
+        .args(["transcribe", "--quiet", "--format", "verbose-json"])
+        .args(flags)
+        .arg("--output-dir")
+        .arg(folder)
+        .arg(recording)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    watch(process)
+}
+
+/// Waits for `process` to end well and watches its memory.
+fn watch(mut process: Child) -> Peak {
+    let mut peak = Peak::default();
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
+        peak.anonymous = peak.anonymous.max(kib(&status, "RssAnon:"));
+        peak.resident = peak.resident.max(kib(&status, "VmHWM:"));
+        if let Some(status) = process.try_wait().unwrap() {
+            assert!(status.success(), "the program ended with {status}");
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn kib(status: &str, field: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
