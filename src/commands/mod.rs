@@ -115,6 +115,7 @@ impl SettingsArgs {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    crate::runtime::memory::return_large_buffers();
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Settings => print(crate::config::DEFAULTS).map(|()| ExitCode::SUCCESS),
