@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::asr::DecodingOptions;
+use crate::asr::whisper::EncoderEngine;
 use crate::asr::whisper::MAX_DECODERS;
 use crate::audio::AudioOptions;
 use crate::models::catalogue::ModelsOptions;
@@ -73,6 +74,7 @@ pub struct Settings {
     pub device: String,
     pub workers: usize,
     pub threads: usize,
+    pub encoder: String,
     pub onnxruntime: PathBuf,
     pub beam_size: u8,
     pub best_of: u8,
@@ -174,6 +176,11 @@ impl Settings {
         checks.range("vad_threshold", self.vad_threshold, 0.0, 1.0);
         checks.that("listen", self.address().is_ok(), "is no ADDRESS:PORT");
         checks.that("device", self.device().is_ok(), "is none of auto, cpu, cuda, vulkan, metal");
+        checks.that(
+            "encoder",
+            self.encoder.parse::<EncoderEngine>().is_ok(),
+            "is none of auto, f32, int8, whisper.cpp",
+        );
         checks.that("api_keys", self.api_keys.iter().all(|key| !key.trim().is_empty()), "holds an empty key");
     }
 
@@ -192,6 +199,11 @@ impl Settings {
     /// When the setting names no device.
     pub fn device(&self) -> Result<Device, ConfigError> {
         self.device.parse().map_err(|_| ConfigError::one(format!("device is `{}`", self.device)))
+    }
+
+    /// What runs speech models' encoders; checked when the settings are read.
+    pub fn encoder(&self) -> EncoderEngine {
+        self.encoder.parse().unwrap_or_default()
     }
 
     /// Folder of temporary files.

@@ -91,12 +91,13 @@ fn speech_loader(device: Device, settings: &Settings) -> crate::models::manager:
         chosen(settings.workers),
         chosen(settings.threads),
     );
-    tracing::info!(device = device.name(), workers, threads, "recognition");
+    let encoder = settings.encoder();
+    tracing::info!(device = device.name(), workers, threads, ?encoder, "recognition");
     Box::new(move |spec: &ModelSpec| {
         let unusable =
             |error: AsrError| ModelError::Unusable { id: spec.id.clone(), reason: error.to_string() };
         let short_context = spec.short_context;
-        let options = WhisperOptions { use_gpu: device.is_gpu(), threads, short_context };
+        let options = WhisperOptions { use_gpu: device.is_gpu(), threads, short_context, encoder };
         let path = spec.path.as_deref().ok_or_else(|| ModelError::NotInstalled { id: spec.id.clone() })?;
         let model = WhisperModel::load(path, options).map_err(unusable)?;
         let weights = model.weight_bytes();

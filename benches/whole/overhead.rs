@@ -130,7 +130,7 @@ impl Engine {
         let regions = RegionBuilder::new(vad.spec().window, options.vad);
         let chunks = chunks_of(&spool, &mut vad, regions, ChunkOptions { target_ms, ..options.chunks });
         let use_gpu = settings.device().is_ok_and(|device| device != Device::Cpu);
-        let on = WhisperOptions { use_gpu, threads: 1, short_context: true };
+        let on = WhisperOptions { use_gpu, threads: 1, short_context: true, ..WhisperOptions::default() };
         let model = WhisperModel::load(&spec.path.unwrap(), on).unwrap();
         Self { model, decoding: options.decoding, spool, chunks }
     }

@@ -5,6 +5,7 @@
 //! (weights, read-only) per model, one state per worker, callbacks that point at a struct on the stack
 //! (`watch`). Only this file and its children name the engine.
 
+mod encoder;
 mod header;
 mod results;
 mod watch;
@@ -20,8 +21,11 @@ use whisper_rs::whisper_rs_sys as sys;
 
 use super::{AsrError, ChunkTranscript, DecodingOptions, Transcriber, TranscriberSpec};
 use crate::cancel::CancelToken;
+use crate::runtime::device;
 use crate::time::SAMPLE_RATE;
 use crate::transcript::Task;
+use encoder::hook::{self, Failure};
+use encoder::{Dimensions, Encoder, Precision};
 use results::Part;
 use watch::Watch;
 use window::Window;
@@ -56,6 +60,45 @@ const ALIGNMENT_BYTES: usize = 256 << 20;
 /// Most decoders that whisper.cpp keeps per state (`WHISPER_MAX_DECODERS`).
 pub const MAX_DECODERS: u8 = 8;
 
+/// Narrowest encoder for which 8 bits are chosen by themselves: below, products cost less than what is around
+/// them.
+const LEAST_INT8_WIDTH: usize = 384;
+
+/// First of ggml's file types that are quantized; before it are `f32` and `f16`.
+const FIRST_QUANTIZED_FTYPE: c_int = 2;
+
+/// ggml's file types carry the version of the quantization in thousands (`GGML_QNT_VERSION_FACTOR`).
+const FTYPE_VERSION_FACTOR: c_int = 1000;
+
+/// What runs a model's encoder on processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EncoderEngine {
+    /// ONNX Runtime, in 8 bits where the file's weights are quantized and the processor is fast at it, else in
+    /// `f32`.
+    #[default]
+    Auto,
+    /// ONNX Runtime in `f32`.
+    F32,
+    /// ONNX Runtime in 8 bits.
+    Int8,
+    /// whisper.cpp's own.
+    WhisperCpp,
+}
+
+impl std::str::FromStr for EncoderEngine {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "int8" => Ok(Self::Int8),
+            "whisper.cpp" => Ok(Self::WhisperCpp),
+            _ => Err(format!("`{name}` is none of auto, f32, int8, whisper.cpp")),
+        }
+    }
+}
+
 /// Where a model is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct WhisperOptions {
@@ -66,11 +109,15 @@ pub struct WhisperOptions {
     /// Whether the encoder hears just the chunk instead of 30 s, which costs in proportion; only for models
     /// that were trained so.
     pub short_context: bool,
+    /// What runs the encoder; accelerators always run their own.
+    pub encoder: EncoderEngine,
 }
 
 /// The weights of one model, shared by its workers.
 pub struct WhisperModel {
     context: NonNull<sys::whisper_context>,
+    /// `None` where whisper.cpp's own encoder runs.
+    encoder: Option<Arc<Encoder>>,
     multilingual: bool,
     threads: c_int,
     short_context: bool,
@@ -112,13 +159,56 @@ impl WhisperModel {
             .ok_or_else(|| AsrError::Model("whisper.cpp rejected the file (incomplete or damaged)".into()))?;
         // SAFETY: the context was just created.
         let multilingual = unsafe { sys::whisper_is_multilingual(context.as_ptr()) } != 0;
-        Ok(Arc::new(Self {
+        let mut model = Self {
             context,
+            encoder: None,
             multilingual,
             threads: options.threads.clamp(1, 64) as c_int,
             short_context: options.short_context,
             bytes: header.file_bytes,
-        }))
+        };
+        if let Some(precision) = model.encoder_precision(options) {
+            let encoder = Encoder::load(path, model.dimensions(), precision).map_err(|reason| {
+                AsrError::Model(format!("{reason} (encoder = \"whisper.cpp\" does without ONNX Runtime)"))
+            })?;
+            model.bytes += encoder.weight_bytes();
+            model.encoder = Some(encoder);
+        }
+        Ok(Arc::new(model))
+    }
+
+    /// What ONNX Runtime computes the encoder in; `None` leaves it to whisper.cpp.
+    fn encoder_precision(&self, options: WhisperOptions) -> Option<Precision> {
+        match options.encoder {
+            _ if options.use_gpu => None,
+            EncoderEngine::WhisperCpp => None,
+            EncoderEngine::F32 => Some(Precision::F32),
+            EncoderEngine::Int8 => Some(Precision::Int8),
+            EncoderEngine::Auto => {
+                // SAFETY: reads a constant of the model.
+                let ftype = unsafe { sys::whisper_model_ftype(self.as_ptr()) } % FTYPE_VERSION_FACTOR;
+                let quantized = ftype >= FIRST_QUANTIZED_FTYPE;
+                let wide = self.dimensions().width >= LEAST_INT8_WIDTH;
+                Some(if quantized && wide && device::has_int8_products() {
+                    Precision::Int8
+                } else {
+                    Precision::F32
+                })
+            }
+        }
+    }
+
+    fn dimensions(&self) -> Dimensions {
+        let size = |number: c_int| number.max(0) as usize;
+        // SAFETY: reads constants of the model.
+        unsafe {
+            Dimensions {
+                mels: size(sys::whisper_model_n_mels(self.as_ptr())),
+                width: size(sys::whisper_model_n_audio_state(self.as_ptr())),
+                heads: size(sys::whisper_model_n_audio_head(self.as_ptr())),
+                layers: size(sys::whisper_model_n_audio_layer(self.as_ptr())),
+            }
+        }
     }
 
     /// What the model can do.
@@ -126,7 +216,7 @@ impl WhisperModel {
         TranscriberSpec { window: WINDOW, multilingual: self.multilingual }
     }
 
-    /// Memory of the weights, in bytes, by the size of the file.
+    /// Memory of the weights, in bytes: the size of the file, and of the encoder's own copy if it has one.
     pub fn weight_bytes(&self) -> u64 {
         self.bytes
     }
@@ -202,15 +292,35 @@ struct ChunkRequest<'a> {
     cancel: &'a CancelToken,
 }
 
-struct State(NonNull<sys::whisper_state>);
+struct State {
+    pointer: NonNull<sys::whisper_state>,
+    /// What went wrong in an encoder of ours.
+    failure: Failure,
+}
 
 // SAFETY: a state may move between threads; it is used by one at a time (`&mut self`).
 unsafe impl Send for State {}
 
+impl State {
+    fn new(model: &WhisperModel) -> Result<Self, AsrError> {
+        // SAFETY: the context is alive as long as `model`.
+        let pointer = unsafe { sys::whisper_init_state(model.as_ptr()) };
+        let pointer =
+            NonNull::new(pointer).ok_or_else(|| AsrError::Engine("no memory for a decoding state".into()))?;
+        let mut state = Self { pointer, failure: Failure::default() };
+        if let Some(encoder) = &model.encoder {
+            // SAFETY: the state is new, and models with an encoder of ours are on the processor.
+            let installed = unsafe { hook::install(model.as_ptr(), pointer.as_ptr(), encoder) };
+            state.failure = installed.map_err(AsrError::Engine)?;
+        }
+        Ok(state)
+    }
+}
+
 impl Drop for State {
     fn drop(&mut self) {
         // SAFETY: created by whisper_init_state and freed only here.
-        unsafe { sys::whisper_free_state(self.0.as_ptr()) }
+        unsafe { sys::whisper_free_state(self.pointer.as_ptr()) }
     }
 }
 
@@ -225,15 +335,11 @@ impl WhisperTranscriber {
         Ok(worker)
     }
 
-    fn state(&mut self) -> Result<*mut sys::whisper_state, AsrError> {
+    fn state(&mut self) -> Result<&State, AsrError> {
         if self.state.is_none() {
-            // SAFETY: the context is alive as long as `self.model`.
-            let state = unsafe { sys::whisper_init_state(self.model.as_ptr()) };
-            let state = NonNull::new(state)
-                .ok_or_else(|| AsrError::Engine("no memory for a decoding state".into()))?;
-            self.state = Some(State(state));
+            self.state = Some(State::new(&self.model)?);
         }
-        Ok(self.state.as_ref().expect("just created").0.as_ptr())
+        Ok(self.state.as_ref().expect("just created"))
     }
 
     /// Decodes from frame `seek` to the end of the chunk; `samples` are given at the first call only.
@@ -248,9 +354,10 @@ impl WhisperTranscriber {
             return Err(AsrError::Cancelled);
         }
         let state = self.state()?;
+        let (state, failure) = (state.pointer.as_ptr(), state.failure.clone());
         let model = Arc::clone(&self.model);
         let language = CString::new(options.language.code()).expect("language codes hold no NUL");
-        let mut watch = Watch::new(&model, state, cancel);
+        let mut watch = Watch::new(&model, state, &failure, cancel);
         let mut params = full_params(options, model.threads);
         params.offset_ms = (seek * 10) as c_int;
         params.audio_ctx = model.audio_context(request.frames - seek);
@@ -267,6 +374,9 @@ impl WhisperTranscriber {
         }
         if cancel.is_cancelled() {
             return Err(AsrError::Cancelled);
+        }
+        if let Some(reason) = failure.take() {
+            return Err(AsrError::Engine(format!("the encoder failed: {reason}")));
         }
         if code != 0 {
             return Err(AsrError::Engine(format!("whisper.cpp ended with code {code}")));
@@ -400,6 +510,7 @@ impl Transcriber for WhisperTranscriber {
         let samples = &samples[..samples.len().min(WINDOW)];
         self.forget_randomness();
         let state = self.state()?;
+        let (state, failure) = (state.pointer.as_ptr(), state.failure.clone());
         let (context, threads) = (self.model.as_ptr(), self.model.threads);
         // SAFETY: the buffer holds one probability per language id; the state belongs to this worker.
         unsafe {
@@ -417,6 +528,9 @@ impl Transcriber for WhisperTranscriber {
                 threads,
                 probabilities.as_mut_ptr(),
             );
+            if let Some(reason) = failure.take() {
+                return Err(AsrError::Engine(format!("the encoder failed: {reason}")));
+            }
             if best < 0 {
                 return Err(AsrError::Engine(format!("language detection failed with code {best}")));
             }
@@ -437,9 +551,59 @@ mod tests {
     use super::*;
 
     fn bundled_model() -> Arc<WhisperModel> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin");
-        WhisperModel::load(&path, WhisperOptions { use_gpu: false, threads: 1, short_context: false })
+        WhisperModel::load(&bundled_path(), WhisperOptions { threads: 1, ..WhisperOptions::default() })
             .unwrap()
+    }
+
+    fn loaded(encoder: EncoderEngine) -> WhisperTranscriber {
+        let options =
+            WhisperOptions { threads: 1, short_context: true, encoder, ..WhisperOptions::default() };
+        WhisperTranscriber::new(WhisperModel::load(&bundled_path(), options).unwrap()).unwrap()
+    }
+
+    fn bundled_path() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin")
+    }
+
+    #[test]
+    fn every_encoder_gives_nearly_the_same_numbers() {
+        let options = DecodingOptions { beam_size: 1, word_times: true, ..DecodingOptions::default() };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/audio/vad_check.wav");
+        let speech: Vec<f32> = hound::WavReader::open(path)
+            .unwrap()
+            .into_samples::<i16>()
+            .map(|sample| f32::from(sample.unwrap()) / 32_768.0)
+            .take(8 * SAMPLE_RATE as usize)
+            .collect();
+        let hear = |encoder| loaded(encoder).transcribe(&speech, &options, &CancelToken::new()).unwrap();
+        let expected = hear(EncoderEngine::WhisperCpp);
+        assert!(!expected.segments.is_empty(), "the clip holds speech");
+        for (encoder, tolerance) in [(EncoderEngine::F32, 0.01), (EncoderEngine::Int8, 0.05)] {
+            let heard = hear(encoder);
+            let texts = |chunk: &ChunkTranscript| {
+                chunk.segments.iter().map(|segment| segment.text.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(texts(&heard), texts(&expected), "{encoder:?}");
+            for (ours, theirs) in heard.segments.iter().zip(&expected.segments) {
+                let difference = (ours.avg_logprob - theirs.avg_logprob).abs();
+                assert!(difference < tolerance, "{encoder:?}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failing_encoder_is_an_error_and_the_next_chunk_is_served() {
+        let mut model = bundled_model();
+        let dimensions = model.dimensions();
+        let whole = model.encoder.clone();
+        Arc::get_mut(&mut model).unwrap().encoder = Some(Encoder::broken(&bundled_path(), dimensions));
+        let mut worker = WhisperTranscriber::new(model).unwrap();
+        let result = worker.transcribe(&hum(), &DecodingOptions::default(), &CancelToken::new());
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("the encoder failed"), "{message}");
+        worker.state = None;
+        Arc::get_mut(&mut worker.model).unwrap().encoder = whole;
+        worker.transcribe(&hum(), &DecodingOptions::default(), &CancelToken::new()).unwrap();
     }
 
     /// Two seconds of a hum: sound without words.
@@ -452,8 +616,9 @@ mod tests {
     fn run_watched(cancel: &CancelToken) -> (c_int, usize) {
         let model = bundled_model();
         let mut worker = WhisperTranscriber::new(Arc::clone(&model)).unwrap();
-        let state = worker.state().unwrap();
-        let mut watch = Watch::new(&model, state, cancel);
+        let state = worker.state().unwrap().pointer.as_ptr();
+        let failure = Failure::default();
+        let mut watch = Watch::new(&model, state, &failure, cancel);
         let mut params = full_params(&DecodingOptions::default(), 1);
         params.language = c"en".as_ptr();
         watch.install(&mut params);
@@ -503,13 +668,11 @@ mod tests {
     fn files_that_are_no_models_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.bin");
-        let options = WhisperOptions { use_gpu: false, threads: 1, short_context: false };
+        let options = WhisperOptions { threads: 1, ..WhisperOptions::default() };
         assert!(WhisperModel::load(&path, options).is_err());
         std::fs::write(&path, b"lmgg but nothing else").unwrap();
         assert!(WhisperModel::load(&path, options).is_err());
-        let real =
-            std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin"));
-        std::fs::write(&path, &real.unwrap()[..2_000_000]).unwrap();
+        std::fs::write(&path, &std::fs::read(bundled_path()).unwrap()[..2_000_000]).unwrap();
         assert!(WhisperModel::load(&path, options).is_err(), "a cut-off file must not load");
     }
 }

@@ -4,11 +4,18 @@
 //! and stays loaded; rooms ask for a `session` and know nothing of where it came from. Knows no model.
 
 use std::env;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use ort::AsPointer;
+use ort::editor::Model;
 use ort::environment::Environment;
 use ort::session::Session;
+use ort::session::builder::SessionBuilder;
+use ort::value::{TensorRef, TensorRefMut};
+
+use super::device;
 
 /// Environment variables that name the library, strongest first; the second is ort's own.
 const PATH_VARIABLES: [&str; 2] = ["DIARIST_ONNXRUNTIME", "ORT_DYLIB_PATH"];
@@ -102,9 +109,22 @@ impl OnnxRuntime {
         })
     }
 
+    /// Makes a session of a model built in memory, for many threads at once; each run uses one.
+    ///
+    /// # Errors
+    /// What ONNX Runtime says.
+    pub fn shared_session(&self, model: Model) -> Result<SharedSession, String> {
+        let session = model.into_session(&self.builder()?).map_err(|error| error.to_string())?;
+        Ok(SharedSession { session })
+    }
+
     fn build_session(&self, path: &Path) -> Result<Session, String> {
+        self.builder()?.commit_from_file(path).map_err(|error| error.to_string())
+    }
+
+    fn builder(&self) -> Result<SessionBuilder, String> {
         let text = |error: ort::Error<_>| error.to_string(); // builder errors are not Send
-        Session::builder(&self.environment)
+        let builder = Session::builder(&self.environment)
             .map_err(|error| error.to_string())?
             .with_intra_threads(1)
             .map_err(text)?
@@ -113,9 +133,52 @@ impl OnnxRuntime {
             .with_intra_op_spinning(false)
             .map_err(text)?
             .with_inter_op_spinning(false)
-            .map_err(text)?
-            .commit_from_file(path)
-            .map_err(|error| error.to_string())
+            .map_err(text)?;
+        if device::has_int8_products() {
+            return Ok(builder);
+        }
+        // Without it, 8-bit products saturate on processors that have AVX2 but not VNNI; with it they are slower.
+        builder.with_precise_qmm().map_err(text)
+    }
+}
+
+/// A session that any number of threads run at the same time on one copy of the weights.
+///
+/// `ort` asks for `&mut Session` because some accelerators are not safe to share. On the processor ONNX Runtime
+/// promises it (`OrtApi::Run`: "multiple threads are allowed to run this function"), and sessions made here
+/// use nothing else.
+#[derive(Debug)]
+pub struct SharedSession {
+    session: Session,
+}
+
+impl SharedSession {
+    /// Runs the model on named `inputs`; the results are written into the named `outputs`.
+    ///
+    /// # Errors
+    /// What ONNX Runtime says, wrong names and shapes included.
+    pub fn run(
+        &self,
+        inputs: &[(&CStr, &TensorRef<'_, f32>)],
+        outputs: &mut [(&CStr, TensorRefMut<'_, f32>)],
+    ) -> ort::Result<()> {
+        let input_names: Vec<_> = inputs.iter().map(|(name, _)| name.as_ptr()).collect();
+        let input_values: Vec<_> = inputs.iter().map(|(_, value)| value.ptr()).collect();
+        let output_names: Vec<_> = outputs.iter().map(|(name, _)| name.as_ptr()).collect();
+        let mut output_values: Vec<_> = outputs.iter().map(|(_, value)| value.ptr().cast_mut()).collect();
+        // SAFETY: every name and value outlives the call and is as many as told; the session is only read.
+        unsafe {
+            ort::Error::result_from_status((ort::api().Run)(
+                self.session.ptr().cast_mut(),
+                std::ptr::null(),
+                input_names.as_ptr(),
+                input_values.as_ptr(),
+                inputs.len(),
+                output_names.as_ptr(),
+                outputs.len(),
+                output_values.as_mut_ptr(),
+            ))
+        }
     }
 }
 

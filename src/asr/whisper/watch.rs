@@ -8,6 +8,7 @@ use std::ffi::{c_int, c_void};
 use whisper_rs::whisper_rs_sys as sys;
 
 use super::WhisperModel;
+use super::encoder::hook::Failure;
 use crate::cancel::CancelToken;
 
 /// State of the callbacks during one call, which decodes one window.
@@ -20,12 +21,18 @@ pub struct Watch<'a> {
     pub graphs: usize,
     model: &'a WhisperModel,
     state: *mut sys::whisper_state,
+    failure: &'a Failure,
     cancel: &'a CancelToken,
 }
 
 impl<'a> Watch<'a> {
-    pub fn new(model: &'a WhisperModel, state: *mut sys::whisper_state, cancel: &'a CancelToken) -> Self {
-        Self { attempts: 0, no_speech_prob: 0.0, graphs: 0, model, state, cancel }
+    pub fn new(
+        model: &'a WhisperModel,
+        state: *mut sys::whisper_state,
+        failure: &'a Failure,
+        cancel: &'a CancelToken,
+    ) -> Self {
+        Self { attempts: 0, no_speech_prob: 0.0, graphs: 0, model, state, failure, cancel }
     }
 
     /// Puts the callbacks into `params`. `self` must stay where it is until the call has returned.
@@ -43,7 +50,7 @@ impl<'a> Watch<'a> {
     /// token. It clears the cache before it decodes its own prompt, so this leaves no trace.
     fn graph_done(&mut self) -> bool {
         self.graphs += 1;
-        let cancelled = self.cancel.is_cancelled();
+        let cancelled = self.cancel.is_cancelled() || self.failure.is_set();
         if self.graphs == 1 && !cancelled {
             self.no_speech_prob = no_speech_probability(self.model, self.state);
         }
