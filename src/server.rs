@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::api::{self, ApiOptions, Backend, Health};
-use crate::asr::engine::{EnginePool, Factory};
+use crate::asr::engine::{EnginePool, Factory, Priority, ReadSamples};
 use crate::asr::whisper::{WhisperModel, WhisperOptions, WhisperTranscriber};
 use crate::asr::{AsrError, DecodingOptions, Transcriber};
 use crate::cancel::CancelToken;
@@ -199,8 +199,9 @@ fn get_ready(backend: &LocalBackend, wanted: &[String]) -> Result<(), StartError
 /// memory and kernels in place.
 fn warm_up(models: &ModelManager<EnginePool>, name: &str) -> Result<(), StartError> {
     let lease = models.lease(name)?;
-    let session = lease.session(CancelToken::new());
-    let silence = Box::new(|samples: &mut Vec<f32>| samples.resize(SAMPLE_RATE as usize, 0.0));
+    let session = lease.session(CancelToken::new(), Priority::High);
+    let second = SAMPLE_RATE as usize;
+    let silence = ReadSamples::new(second as u64, move |samples| samples.resize(second, 0.0));
     session.submit(0, silence, Arc::new(DecodingOptions { beam_size: 1, ..DecodingOptions::default() }));
     let unusable = |error: AsrError| ModelError::Unusable { id: name.to_owned(), reason: error.to_string() };
     let (_, result) = session.next().map_err(unusable)?;

@@ -1,11 +1,12 @@
 //! Speech to text: chunks in, segments with words, times and the model's own quality numbers out.
 //!
-//! `whisper` is the engine, `engine` the fair pool of its workers, `words` forms words from tokens,
+//! `whisper` is the engine, `engine` the pool of its workers, `queue` the fair order of their work, `words` forms words from tokens,
 //! `language` decides the language from several windows, `stitch` joins overlapping chunks. Knows spans
 //! and samples, nothing of files, requests or wire formats.
 
 pub mod engine;
 pub mod language;
+pub mod queue;
 pub mod stitch;
 pub mod whisper;
 pub mod words;
