@@ -6,6 +6,7 @@
 
 pub mod engine;
 pub mod language;
+pub mod quantize;
 pub mod queue;
 pub mod stitch;
 pub mod whisper;

@@ -1,0 +1,358 @@
+//! Smaller weights for a Whisper model, made with ggml's own routines.
+//!
+//! The rules are those of whisper.cpp's `quantize` tool: matrices become the wanted type; vectors and the
+//! position tables stay as they are; the two convolutions stay (or become) 16 bit, which is what the loader
+//! expects beside anything but 32-bit weights. Unlike the tool, this one also takes weights that were
+//! quantised before, and reads no tensor whole. `format` knows the file; nothing here knows models by name.
+
+mod format;
+
+use std::ffi::c_void;
+use std::io::{self, Read, Write};
+
+use whisper_rs::whisper_rs_sys as sys;
+
+use format::TensorHead;
+
+/// Tensors with two sides that are not weights of a layer.
+const KEPT: [&str; 4] = [
+    "encoder.conv1.bias",
+    "encoder.conv2.bias",
+    "encoder.positional_embedding",
+    "decoder.positional_embedding",
+];
+
+/// About so many numbers are converted at a time.
+const BLOCK: u64 = 1 << 18;
+
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightType {
+    /// 16-bit numbers, as Whisper's weights are published.
+    F16,
+    /// 8.5 bits a weight; no loss that is heard, and the fastest on most processors.
+    Q8_0,
+    /// 6 bits a weight.
+    Q5_1,
+    /// 5.5 bits a weight.
+    Q5_0,
+    /// 5 bits a weight.
+    Q4_1,
+    /// 4.5 bits a weight; errors begin to show.
+    Q4_0,
+}
+
+impl WeightType {
+    /// From the most exact to the smallest.
+    pub const ALL: [Self; 6] = [Self::F16, Self::Q8_0, Self::Q5_1, Self::Q5_0, Self::Q4_1, Self::Q4_0];
+
+    /// Its name in ggml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+            Self::Q5_1 => "q5_1",
+            Self::Q5_0 => "q5_0",
+            Self::Q4_1 => "q4_1",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+
+    /// The type of this name, in any case.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|weight| weight.name().eq_ignore_ascii_case(name))
+    }
+
+    fn kind(self) -> sys::ggml_type {
+        match self {
+            Self::F16 => sys::ggml_type_GGML_TYPE_F16,
+            Self::Q8_0 => sys::ggml_type_GGML_TYPE_Q8_0,
+            Self::Q5_1 => sys::ggml_type_GGML_TYPE_Q5_1,
+            Self::Q5_0 => sys::ggml_type_GGML_TYPE_Q5_0,
+            Self::Q4_1 => sys::ggml_type_GGML_TYPE_Q4_1,
+            Self::Q4_0 => sys::ggml_type_GGML_TYPE_Q4_0,
+        }
+    }
+
+    /// What the header says of a file with such weights: ggml's file type, and the version of its blocks.
+    fn file_type(self) -> u32 {
+        let (file_type, version) = match self {
+            Self::F16 => (sys::ggml_ftype_GGML_FTYPE_MOSTLY_F16, 0),
+            Self::Q8_0 => (sys::ggml_ftype_GGML_FTYPE_MOSTLY_Q8_0, sys::GGML_QNT_VERSION),
+            Self::Q5_1 => (sys::ggml_ftype_GGML_FTYPE_MOSTLY_Q5_1, sys::GGML_QNT_VERSION),
+            Self::Q5_0 => (sys::ggml_ftype_GGML_FTYPE_MOSTLY_Q5_0, sys::GGML_QNT_VERSION),
+            Self::Q4_1 => (sys::ggml_ftype_GGML_FTYPE_MOSTLY_Q4_1, sys::GGML_QNT_VERSION),
+            Self::Q4_0 => (sys::ggml_ftype_GGML_FTYPE_MOSTLY_Q4_0, sys::GGML_QNT_VERSION),
+        };
+        file_type as u32 + version * sys::GGML_QNT_VERSION_FACTOR
+    }
+}
+
+/// Why a model could not be quantised.
+#[derive(Debug, thiserror::Error)]
+pub enum QuantizeError {
+    /// The file is damaged, of another kind, or has weights that cannot have this type.
+    #[error("{0}")]
+    Source(String),
+    /// The file cannot be read.
+    #[error("its file cannot be read: {0}")]
+    Read(#[source] io::Error),
+    /// The new file cannot be written.
+    #[error("the new file cannot be written: {0}")]
+    Write(#[source] io::Error),
+}
+
+/// Copies the GGML model `source` to `target` with weights of type `to`, and tells `progress` how many bytes
+/// of the source are done. Memory: a few MiB.
+///
+/// # Errors
+/// `Source`, `Read` or `Write`; `target` is then incomplete. Nothing is said of a source that has the right
+/// form and the wrong tensors: loading the result does that.
+pub fn quantize(
+    source: &mut impl Read,
+    target: &mut impl Write,
+    to: WeightType,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), QuantizeError> {
+    let mut source = Counted { inner: source, bytes: 0 };
+    format::copy_head(&mut source, target, to.file_type())?;
+    let mut tensors = 0;
+    while let Some(tensor) = format::next_tensor(&mut source)? {
+        convert(&tensor, to, &mut source, target, progress)?;
+        tensors += 1;
+    }
+    if tensors == 0 {
+        return Err(QuantizeError::Source("it has no weights".into()));
+    }
+    Ok(())
+}
+
+/// Copies one tensor, in blocks of whole rows.
+fn convert<R: Read>(
+    tensor: &TensorHead,
+    to: WeightType,
+    source: &mut Counted<R>,
+    target: &mut impl Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), QuantizeError> {
+    let from = source_type(tensor)?;
+    let kind = target_type(tensor, from, to);
+    let (row, rows) = (tensor.row(), tensor.rows());
+    let (from_bytes, to_bytes) = (row_bytes(tensor, from)?, row_bytes(tensor, kind)?);
+    TensorHead { kind: kind as u32, ..tensor.clone() }.write(target)?;
+
+    let block = (BLOCK / row).max(1);
+    let (mut before, mut numbers, mut after) = (Aligned::default(), Vec::new(), Aligned::default());
+    let mut done = 0;
+    while done < rows {
+        let count = block.min(rows - done);
+        let bytes = before.bytes(from_bytes * count as usize);
+        format::fill(source, bytes)?;
+        if kind == from {
+            format::put(target, bytes)?;
+        } else {
+            numbers.resize((row * count) as usize, 0.0);
+            to_floats(from, bytes, &mut numbers);
+            if numbers.iter().any(|number| !number.is_finite()) {
+                let message = format!("it is damaged: `{}` holds something that is no number", tensor.name);
+                return Err(QuantizeError::Source(message));
+            }
+            let out = after.bytes(to_bytes * count as usize);
+            from_floats(kind, &numbers, row, out);
+            format::put(target, out)?;
+        }
+        done += count;
+        progress(source.bytes);
+    }
+    Ok(())
+}
+
+/// The tensor's type, if it is one that Whisper models have.
+fn source_type(tensor: &TensorHead) -> Result<sys::ggml_type, QuantizeError> {
+    let known = WeightType::ALL.map(WeightType::kind).into_iter().chain([sys::ggml_type_GGML_TYPE_F32]);
+    known.into_iter().find(|kind| *kind as u32 == tensor.kind).ok_or_else(|| {
+        QuantizeError::Source(format!(
+            "`{}` has weights of type {}, which is unknown here",
+            tensor.name, tensor.kind
+        ))
+    })
+}
+
+/// What the tensor becomes.
+fn target_type(tensor: &TensorHead, from: sys::ggml_type, to: WeightType) -> sys::ggml_type {
+    match tensor.sides.len() {
+        2 if !KEPT.contains(&tensor.name.as_str()) => to.kind(),
+        // The convolutions.
+        3 => sys::ggml_type_GGML_TYPE_F16,
+        _ => from,
+    }
+}
+
+/// Bytes of one row of the tensor in the type `kind`; a row must be of whole blocks.
+fn row_bytes(tensor: &TensorHead, kind: sys::ggml_type) -> Result<usize, QuantizeError> {
+    let row = i64::from(tensor.sides[0]);
+    // SAFETY: both read a table of the library; `kind` is one of its types.
+    let (block, bytes) = unsafe { (sys::ggml_blck_size(kind), sys::ggml_row_size(kind, row)) };
+    if row % block == 0 {
+        return Ok(bytes);
+    }
+    Err(QuantizeError::Source(format!(
+        "`{}` has rows of {row} weights, and this type stores them by {block}",
+        tensor.name
+    )))
+}
+
+/// Reads `numbers` from as many rows in the type `kind`.
+fn to_floats(kind: sys::ggml_type, bytes: &[u8], numbers: &mut [f32]) {
+    // SAFETY: reads a table of the library; `kind` is one of its types.
+    let traits = unsafe { &*sys::ggml_get_type_traits(kind) };
+    match traits.to_float {
+        // SAFETY: `bytes` holds `numbers.len()` numbers of this type, as `row_bytes` has counted them, and is
+        // part of an `Aligned`.
+        Some(convert) => unsafe {
+            convert(bytes.as_ptr().cast::<c_void>(), numbers.as_mut_ptr(), numbers.len() as i64);
+        },
+        // Only 32-bit numbers need no conversion.
+        None => {
+            for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(4)) {
+                *number = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            }
+        }
+    }
+}
+
+/// Writes rows of `row` numbers in the type `kind`, which fill `out`.
+fn from_floats(kind: sys::ggml_type, numbers: &[f32], row: u64, out: &mut [u8]) {
+    let rows = numbers.len() as i64 / row as i64;
+    // SAFETY: `out` has room for these rows in this type, as `row_bytes` has counted them, and is part of an
+    // `Aligned`. None of the types needs an importance matrix.
+    let written = unsafe {
+        let target = out.as_mut_ptr().cast::<c_void>();
+        sys::ggml_quantize_chunk(kind, numbers.as_ptr(), target, 0, rows, row as i64, std::ptr::null())
+    };
+    debug_assert_eq!(written, out.len());
+}
+
+/// Bytes that start where ggml's blocks may: some hold 32-bit numbers.
+#[derive(Default)]
+struct Aligned(Vec<u32>);
+
+impl Aligned {
+    /// The first `length` bytes, whatever they hold.
+    fn bytes(&mut self, length: usize) -> &mut [u8] {
+        self.0.resize(length.div_ceil(size_of::<u32>()), 0);
+        // SAFETY: the vector has at least so many bytes, all of them written, and any bytes are numbers.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), length) }
+    }
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn bundled() -> Vec<u8> {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin")).unwrap()
+    }
+
+    fn quantized(source: &[u8], to: WeightType) -> Result<Vec<u8>, QuantizeError> {
+        let mut target = Vec::new();
+        let mut done = 0;
+        quantize(&mut &source[..], &mut target, to, &mut |bytes| done = bytes)?;
+        assert_eq!(done, source.len() as u64);
+        Ok(target)
+    }
+
+    #[test]
+    fn eight_bits_survive_the_way_over_sixteen() {
+        let whole = bundled();
+        let wide = quantized(&whole, WeightType::F16).unwrap();
+        assert!(wide.len() > whole.len());
+        let narrow = quantized(&wide, WeightType::Q8_0).unwrap();
+        assert_eq!(narrow.len(), whole.len());
+        assert_eq!(narrow[..4_096], whole[..4_096]);
+    }
+
+    #[test]
+    fn fewer_bits_make_smaller_files_that_load() {
+        use crate::asr::whisper::{WhisperModel, WhisperOptions};
+        let folder = tempfile::tempdir().unwrap();
+        let mut last = usize::MAX;
+        let source = quantized(&bundled(), WeightType::F16).unwrap();
+        for to in WeightType::ALL {
+            let bytes = quantized(&source, to).unwrap();
+            assert!(bytes.len() < last, "{}: {} bytes", to.name(), bytes.len());
+            last = bytes.len();
+            let path = folder.path().join(to.name());
+            std::fs::write(&path, bytes).unwrap();
+            let options = WhisperOptions { use_gpu: false, threads: 1, short_context: true };
+            WhisperModel::load(&path, options).unwrap_or_else(|error| panic!("{}: {error}", to.name()));
+        }
+    }
+
+    #[test]
+    fn damaged_files_are_refused_wherever_the_damage_is() {
+        let whole = bundled();
+        for length in [0, 3, 40, 50_000, 1_000_000, whole.len() - 1] {
+            let result = quantized(&whole[..length], WeightType::Q5_0);
+            assert!(matches!(result, Err(QuantizeError::Source(_))), "{length} bytes");
+        }
+        let mut wrong = whole.clone();
+        wrong[0] ^= 1;
+        assert!(matches!(quantized(&wrong, WeightType::Q5_0), Err(QuantizeError::Source(_))));
+        // A scale that is not a number, in the middle of the weights.
+        let mut wrong = whole.clone();
+        let middle = whole.len() / 2;
+        wrong[middle..middle + 64].fill(0xff);
+        let message = quantized(&wrong, WeightType::Q5_0).unwrap_err().to_string();
+        assert!(message.contains("damaged"), "{message}");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_not_the_models_fault() {
+        struct Full(usize);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let whole = bundled();
+        let result = quantize(&mut &whole[..], &mut Full(2_000_000), WeightType::Q4_0, &mut |_| {});
+        assert!(matches!(result, Err(QuantizeError::Write(_))), "{result:?}");
+    }
+
+    #[test]
+    fn rows_must_be_of_whole_blocks() {
+        let tensor = TensorHead { name: "x.weight".into(), sides: vec![40, 2], kind: 0 };
+        let message = row_bytes(&tensor, WeightType::Q8_0.kind()).unwrap_err().to_string();
+        assert!(message.contains("rows of 40") && message.contains("by 32"), "{message}");
+        assert_eq!(row_bytes(&tensor, WeightType::F16.kind()).unwrap(), 80);
+    }
+
+    #[test]
+    fn types_are_known_by_their_names() {
+        for weight in WeightType::ALL {
+            assert_eq!(WeightType::parse(&weight.name().to_uppercase()), Some(weight));
+        }
+        assert_eq!(WeightType::parse("q3_k"), None);
+        assert_eq!((WeightType::F16.file_type(), WeightType::Q8_0.file_type()), (1, 2_007));
+    }
+}
