@@ -19,10 +19,13 @@ pub use super::queue::Priority;
 /// Makes one worker's transcriber; called again after a panic.
 pub type Factory = Arc<dyn Fn() -> Result<Box<dyn Transcriber>, AsrError> + Send + Sync>;
 
+/// Adds samples to a worker's empty buffer.
+type Read = Box<dyn FnOnce(&mut Vec<f32>) + Send>;
+
 /// How a worker gets a job's samples (16 kHz mono, in [-1, 1]).
 pub struct ReadSamples {
     length: u64,
-    read: Box<dyn FnOnce(&mut Vec<f32>) + Send>,
+    read: Read,
 }
 
 impl ReadSamples {
@@ -60,7 +63,7 @@ struct Queue {
 }
 
 struct Job {
-    read: Box<dyn FnOnce(&mut Vec<f32>) + Send>,
+    read: Read,
     cancel: CancelToken,
     work: Work,
 }

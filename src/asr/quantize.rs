@@ -139,7 +139,7 @@ fn convert<R: Read>(
     let kind = target_type(tensor, from, to);
     let (row, rows) = (tensor.row(), tensor.rows());
     let (from_bytes, to_bytes) = (row_bytes(tensor, from)?, row_bytes(tensor, kind)?);
-    TensorHead { kind: kind as u32, ..tensor.clone() }.write(target)?;
+    TensorHead { kind, ..tensor.clone() }.write(target)?;
 
     let block = (BLOCK / row).max(1);
     let (mut before, mut numbers, mut after) = (Aligned::default(), Vec::new(), Aligned::default());
@@ -170,7 +170,7 @@ fn convert<R: Read>(
 /// The tensor's type, if it is one that Whisper models have.
 fn source_type(tensor: &TensorHead) -> Result<sys::ggml_type, QuantizeError> {
     let known = WeightType::ALL.map(WeightType::kind).into_iter().chain([sys::ggml_type_GGML_TYPE_F32]);
-    known.into_iter().find(|kind| *kind as u32 == tensor.kind).ok_or_else(|| {
+    known.into_iter().find(|kind| *kind == tensor.kind).ok_or_else(|| {
         QuantizeError::Source(format!(
             "`{}` has weights of type {}, which is unknown here",
             tensor.name, tensor.kind

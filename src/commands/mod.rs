@@ -147,8 +147,7 @@ fn load(cli: &Cli, more: Vec<(String, String)>) -> Result<Settings, String> {
     let settings = cli.settings.load(more)?;
     let quiet = !matches!(cli.command, Command::Serve(_)) && settings.log_level == "info";
     telemetry::start(&LogOptions {
-        // What the engine calls an error comes back as one, and is told where it matters.
-        filter: if quiet { "error,whisper_rs=off".to_owned() } else { settings.log_level.clone() },
+        filter: if quiet { telemetry::QUIET.to_owned() } else { settings.log_level.clone() },
         json: settings.log_format == LogFormat::Json,
     })
     .map_err(|error| format!("log_level (DIARIST_LOG_LEVEL) is `{}`: {error}", settings.log_level))?;
