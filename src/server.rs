@@ -1,4 +1,9 @@
 //! The only wiring: settings to models, engines, pipeline and routes.
+//!
+//! `shape` decides how many workers there are, `sample` is what they are tried with.
+
+pub mod sample;
+pub mod shape;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -6,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::api::{self, ApiOptions, Backend, Health};
-use crate::asr::engine::{EnginePool, Factory};
-use crate::asr::whisper::{WhisperModel, WhisperOptions, WhisperTranscriber};
+use crate::asr::engine::{EnginePool, Factory, Priority, ReadSamples};
+use crate::asr::whisper::{EncoderEngine, WhisperModel, WhisperOptions, WhisperTranscriber};
 use crate::asr::{AsrError, DecodingOptions, Transcriber};
 use crate::cancel::CancelToken;
 use crate::config::Settings;
@@ -15,6 +20,7 @@ use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec};
 use crate::models::manager::{Loaded, ModelManager};
 use crate::pipeline::{Control, Outcome, Pipeline, PipelineError, Request, VadFactory};
+use crate::runtime::cores::Shape;
 use crate::runtime::device::{self, Device};
 use crate::runtime::onnx;
 use crate::time::SAMPLE_RATE;
@@ -51,18 +57,34 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Builds everything from the settings; loads no speech model yet.
+    /// Builds everything from the settings, with workers by the rule; loads no speech model yet.
     ///
     /// # Errors
     /// When this machine lacks something that every request needs.
     pub fn assemble(settings: &Settings) -> Result<Self, StartError> {
+        Self::assemble_with(settings, |device, _| shape::by_rule(settings, device))
+    }
+
+    /// As `assemble`, with as many workers as a short measurement finds best. For whoever runs long enough to
+    /// gain by it.
+    ///
+    /// # Errors
+    /// As `assemble`.
+    pub fn assemble_measured(settings: &Settings) -> Result<Self, StartError> {
+        Self::assemble_with(settings, |device, catalogue| shape::at_start(settings, device, catalogue))
+    }
+
+    fn assemble_with(
+        settings: &Settings,
+        shape: impl FnOnce(Device, &Catalogue) -> Shape,
+    ) -> Result<Self, StartError> {
         device::check_cpu().map_err(StartError::Device)?;
         let device = usable_device(settings)?;
         onnx::runtime(settings.onnxruntime())?;
         let options = settings.models();
         let catalogue = Arc::new(Catalogue::open(&options)?);
         let vad = vad_factory(&catalogue)?;
-        let loader = speech_loader(device, settings);
+        let loader = speech_loader(device, shape(device, &catalogue), settings.encoder());
         let models = Arc::new(ModelManager::new(Arc::clone(&catalogue), loader, &options));
         let pipeline = Arc::new(Pipeline::new(settings.pipeline(), Arc::clone(&models), vad));
         pipeline.warm_up()?;
@@ -71,7 +93,10 @@ impl Parts {
 }
 
 /// The first device of the fallback order.
-fn usable_device(settings: &Settings) -> Result<Device, StartError> {
+///
+/// # Errors
+/// When the setting names none, or one that this build does not have.
+pub fn usable_device(settings: &Settings) -> Result<Device, StartError> {
     let wanted = settings.device().map_err(|error| StartError::Device(error.to_string()))?;
     let order = wanted.fallback_order().map_err(|error| StartError::Device(error.to_string()))?;
     Ok(order.first().copied().unwrap_or(Device::Cpu))
@@ -83,15 +108,12 @@ fn vad_factory(catalogue: &Catalogue) -> Result<VadFactory, StartError> {
 }
 
 /// Loads a speech model and starts its workers.
-fn speech_loader(device: Device, settings: &Settings) -> crate::models::manager::Loader<EnginePool> {
-    let chosen = |number: usize| (number > 0).then_some(number);
-    let (workers, threads) = device::workers_and_threads(
-        device::available_cores(),
-        device,
-        chosen(settings.workers),
-        chosen(settings.threads),
-    );
-    let encoder = settings.encoder();
+fn speech_loader(
+    device: Device,
+    shape: Shape,
+    encoder: EncoderEngine,
+) -> crate::models::manager::Loader<EnginePool> {
+    let Shape { workers, threads } = shape;
     tracing::info!(device = device.name(), workers, threads, ?encoder, "recognition");
     Box::new(move |spec: &ModelSpec| {
         let unusable =
@@ -141,7 +163,7 @@ impl Backend for LocalBackend {
 pub fn run(settings: &Settings) -> Result<(), StartError> {
     let address = settings.address().map_err(|error| StartError::Io(error.to_string()))?;
     check_temp_dir(&settings.temp_dir())?;
-    let parts = Parts::assemble(settings)?;
+    let parts = Parts::assemble_measured(settings)?;
     // Said now, not at the first request.
     parts.catalogue.resolve(&settings.default_model)?;
     let listener = TcpListener::bind(address).map_err(|error| {
@@ -200,8 +222,9 @@ fn get_ready(backend: &LocalBackend, wanted: &[String]) -> Result<(), StartError
 /// memory and kernels in place.
 fn warm_up(models: &ModelManager<EnginePool>, name: &str) -> Result<(), StartError> {
     let lease = models.lease(name)?;
-    let session = lease.session(CancelToken::new());
-    let silence = Box::new(|samples: &mut Vec<f32>| samples.resize(SAMPLE_RATE as usize, 0.0));
+    let session = lease.session(CancelToken::new(), Priority::High);
+    let second = SAMPLE_RATE as usize;
+    let silence = ReadSamples::new(second as u64, move |samples| samples.resize(second, 0.0));
     session.submit(0, silence, Arc::new(DecodingOptions { beam_size: 1, ..DecodingOptions::default() }));
     let unusable = |error: AsrError| ModelError::Unusable { id: name.to_owned(), reason: error.to_string() };
     let (_, result) = session.next().map_err(unusable)?;

@@ -14,6 +14,9 @@ pub struct LogOptions {
     pub json: bool,
 }
 
+/// Filter of commands that speak for themselves. What the engine calls an error comes back to them as one.
+pub const QUIET: &str = "error,whisper_rs=off";
+
 /// Sends logs to standard error. Later calls in the same process have no effect.
 ///
 /// # Errors

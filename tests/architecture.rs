@@ -27,13 +27,14 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
     "error.rs",
     "vad/regions.rs",
     "vad/chunks.rs",
+    "asr/queue.rs",
     "asr/stitch.rs",
     "asr/words.rs",
     "asr/language.rs",
@@ -173,7 +174,8 @@ fn only_api_and_server_know_the_web_framework() {
 
 #[test]
 fn only_the_engine_files_name_an_engine() {
-    let found = offenders(&["whisper_rs"], &["asr/whisper.rs", "asr/whisper/", "telemetry.rs"]);
+    let found =
+        offenders(&["whisper_rs"], &["asr/whisper.rs", "asr/whisper/", "asr/quantize.rs", "telemetry.rs"]);
     assert!(found.is_empty(), "{found:?}");
     let found = offenders(&["ort::"], &["runtime/", "vad/silero.rs"]);
     assert!(found.is_empty(), "{found:?}");
@@ -209,7 +211,7 @@ fn pure_files_touch_nothing_outside() {
 
 #[test]
 fn only_config_and_the_wiring_see_the_settings() {
-    let found = offenders(&["Settings"], &["config.rs", "server.rs", "main.rs", "commands/"]);
+    let found = offenders(&["Settings"], &["config.rs", "server.rs", "server/", "main.rs", "commands/"]);
     assert!(found.is_empty(), "{found:?}");
 }
 

@@ -91,3 +91,48 @@ fn the_folder_of_models_can_be_asked_for() {
     let (code, said) = ends_with(diarist(&["--models-dir", "/some/folder", "models", "path"]));
     assert_eq!((code, said.as_str()), (Some(0), "/some/folder\n"));
 }
+
+#[test]
+fn a_quantised_model_is_listed_and_hears_the_same_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder_arg = folder.path().to_string_lossy().into_owned();
+    let run = |arguments: &[&str]| ends_with(diarist(&[&["--models-dir", &folder_arg], arguments].concat()));
+    let (code, said) = run(&["models", "quantize", "diarist-micro-en", "f16"]);
+    assert_eq!((code, said.contains("its name is diarist-micro-en-f16")), (Some(0), true), "{said}");
+    let (code, said) = run(&["models", "quantize", "diarist-micro-en-f16", "Q5_0"]);
+    assert_eq!((code, said.contains("its name is diarist-micro-en-q5_0")), (Some(0), true), "{said}");
+    let (_, listed) = run(&["models", "list"]);
+    assert!(listed.contains("`diarist-micro-en` with q5_0 weights"), "{listed}");
+
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let recording = manifest.join("fixtures/audio/hello.flac");
+    let recording = recording.to_string_lossy();
+    let expected = std::fs::read_to_string(manifest.join("fixtures/expected/hello.txt")).unwrap();
+    let (code, said) = run(&["transcribe", "-q", "-m", "diarist-micro-en-q5_0", &recording]);
+    assert_eq!((code, said.trim()), (Some(0), expected.trim()));
+}
+
+#[test]
+fn a_model_that_cannot_be_quantised_says_why_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/diarist-micro-en-q8_0.bin");
+    let bytes = std::fs::read(model).unwrap();
+    std::fs::write(folder.path().join("ggml-cut.bin"), &bytes[..bytes.len() / 2]).unwrap();
+    std::fs::write(folder.path().join("ggml-cut-q4_0.bin"), &bytes).unwrap();
+    let folder_arg = folder.path().to_string_lossy().into_owned();
+    for (name, weights, output, reason) in [
+        ("cut", "q5_0", None, "it is cut off"),
+        ("cut", "q4_0", None, "is there already"),
+        ("cut", "q2_k", None, "choose one of f16, q8_0"),
+        ("nothing", "q5_0", None, "does not exist"),
+        ("tiny", "q5_0", None, "diarist models pull tiny"),
+        ("silero-vad", "q5_0", None, "not for recognising speech"),
+        ("diarist-micro-en", "q5_0", Some("/nonexistent/model.bin"), "cannot be written"),
+    ] {
+        let mut arguments = vec!["--models-dir", &folder_arg, "models", "quantize", name, weights];
+        arguments.extend(output.iter().flat_map(|path| ["-o", path]));
+        let (code, said) = ends_with(diarist(&arguments));
+        assert_eq!((code, said.contains(reason)), (Some(2), true), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}

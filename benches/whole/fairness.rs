@@ -1,60 +1,71 @@
-//! How long a short clip takes while a long file is being transcribed, beside how long it takes alone.
+//! What a short clip and a long file cost each other: ten clips one after another on an idle server, then the
+//! file alone, then both at once.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::multipart::Form;
 use reqwest::blocking::{Client, Response};
 
-use crate::measure::{median, minutes};
-use crate::recordings::fixture;
+use crate::measure::{median, minutes, process_cpu_of};
 use crate::speech;
 
-/// The clip is transcribed so often, alone and beside the file.
-const ROUNDS: usize = 5;
+/// Clips sent one after another.
+const CLIPS: usize = 10;
 
-/// Starts the built server and sends the clip alone, then while it works on the long file.
+/// Length of a clip, in minutes.
+const CLIP_MIN: f64 = 10.0 / 60.0;
+
+/// Most that a clip may take beside the file, in its time on an idle server.
+const WANTED_WAIT: f64 = 2.5;
+
+/// Most that the file may take beside the clips, in its time alone.
+const WANTED_DELAY: f64 = 1.15;
+
+/// Starts the built server and sends clips, a long file, and both.
 pub fn run(folder: &Path) -> bool {
-    let minutes = minutes("BENCH_SHORT_MIN", 10.0);
-    let long = speech(folder, minutes);
-    let clip = fixture("audio/hello.flac");
+    let minutes = minutes("BENCH_FAIR_MIN", 120.0);
+    let (long, clip) = (speech(folder, minutes), speech(folder, CLIP_MIN));
     let server = Server::start();
-    let latency = || {
-        let start = Instant::now();
-        server.transcribe(&clip, false).bytes().unwrap();
-        start.elapsed().as_secs_f64()
-    };
+    let latency = || timed(|| drop(server.transcribe(&clip, false).bytes().unwrap()));
     latency();
-    let alone: Vec<f64> = (0..ROUNDS).map(|_| latency()).collect();
+    let idle = median((0..CLIPS).map(|_| latency()).collect());
+    let before = server.cpu();
+    let alone = timed(|| drop(server.transcribe(&long, true).bytes().unwrap()));
+    let cpu_alone = server.cpu() - before;
 
-    let ended = server.send_in_background(long);
-    let mut beside = Vec::new();
-    while beside.len() < ROUNDS {
-        let took = latency();
-        if ended.load(Ordering::Acquire) {
-            break;
-        }
-        beside.push(took);
-    }
-    if beside.is_empty() {
-        println!(
-            "fairness: left out, since {minutes} min were done sooner than one clip; set BENCH_SHORT_MIN"
-        );
+    let (start, before) = (Instant::now(), server.cpu());
+    let running = server.send_in_background(long);
+    let beside = median((0..CLIPS).map(|_| latency()).collect());
+    if running.is_finished() {
+        println!("fairness: left out, since {minutes} min were done before the clips; set BENCH_FAIR_MIN");
         return true;
     }
-    let rounds = beside.len();
-    let (alone, beside) = (median(alone), median(beside));
+    running.join().unwrap();
+    let (together, cpu_together) = (start.elapsed().as_secs_f64(), server.cpu() - before);
     println!(
-        "fairness: a clip takes {beside:.2} s beside a file of {minutes} min and {alone:.2} s alone \
-         (medians of {rounds} and {ROUNDS}): ratio {:.2}",
-        beside / alone
+        "fairness: a clip of 10 s takes {beside:.2} s beside a file of {minutes} min and {idle:.2} s alone \
+         (medians of {CLIPS}): ratio {:.2} (wanted: at most {WANTED_WAIT})",
+        beside / idle
+    );
+    println!(
+        "fairness: the file takes {together:.1} s beside {CLIPS} clips and {alone:.1} s alone: ratio {:.2} (wanted: at \
+         most {WANTED_DELAY}); processor time, clips included: ratio {:.2}",
+        together / alone,
+        cpu_together / cpu_alone
     );
     true
+}
+
+/// Seconds that `work` takes.
+fn timed(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
 }
 
 /// The built program, serving; ended when dropped.
@@ -98,6 +109,11 @@ impl Server {
         server
     }
 
+    /// Processor time up to now, in seconds; other programs do not change it much.
+    fn cpu(&self) -> f64 {
+        process_cpu_of(self.process.id())
+    }
+
     fn is_ready(&self) -> bool {
         let answer = self.client.get(format!("{}/health", self.url)).send();
         answer.is_ok_and(|answer| answer.status().is_success())
@@ -107,21 +123,19 @@ impl Server {
         transcribe(&self.client, &self.url, path, stream)
     }
 
-    /// Returns when the first words of `path` have been heard; the flag is set at the end of the answer.
-    fn send_in_background(&self, path: PathBuf) -> Arc<AtomicBool> {
-        let ended = Arc::new(AtomicBool::new(false));
+    /// Returns when the first words of `path` have been heard; the thread ends with the answer.
+    fn send_in_background(&self, path: PathBuf) -> JoinHandle<()> {
         let (sender, first_words) = mpsc::channel();
-        let (client, url, at_end) = (self.client.clone(), self.url.clone(), Arc::clone(&ended));
-        std::thread::spawn(move || {
+        let (client, url) = (self.client.clone(), self.url.clone());
+        let running = std::thread::spawn(move || {
             let mut answer = transcribe(&client, &url, &path, true);
             let mut buffer = [0; 4096];
-            while answer.read(&mut buffer).is_ok_and(|count| count > 0) {
+            while answer.read(&mut buffer).unwrap() > 0 {
                 let _ = sender.send(());
             }
-            at_end.store(true, Ordering::Release);
         });
         first_words.recv().expect("the file is transcribed");
-        ended
+        running
     }
 }
 

@@ -22,6 +22,16 @@ fn clock(id: libc::clockid_t) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Processor time of the running process `id` up to now, in seconds; no number where the system does not tell.
+pub fn process_cpu_of(id: u32) -> f64 {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return f64::NAN };
+    // The name, in parentheses, may hold anything; user and system time are the 12th and 13th field after it.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    // SAFETY: asks for a constant of the system.
+    ticks / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64
+}
+
 /// Processor time of all ended child processes up to now.
 pub fn children_cpu() -> Duration {
     // SAFETY: `rusage` consists of numbers, for which zero is a value.

@@ -1,8 +1,8 @@
 //! How many requests are let in, and how many of them run.
 //!
 //! A slot is taken before the body is read; without one the answer is 429 at once. Uploading needs a slot
-//! only, so a slow client does not keep the machine idle. Once the file is there, a request waits in line, first
-//! come first served, for one of the running places.
+//! only, so a slow client does not keep the machine idle. Once the file is there, a request waits in `line` for one
+//! of the running places.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::ErrorKind;
 
 use super::error::ApiError;
+use super::line::{self, Ask, Line};
 
 /// The places there are.
 pub struct Admission {
     slots: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    places: Line,
     running: u64,
     admitted: u64,
     /// How long requests have run lately, in ms.
@@ -31,8 +32,9 @@ pub struct Slot {
 
 /// The right to run. Given back when dropped.
 pub struct Place {
+    // Dropped first, so that a free place is never without a slot.
+    _place: line::Place,
     _slot: Slot,
-    _place: OwnedSemaphorePermit,
     since: Instant,
     recent_ms: Arc<AtomicU64>,
 }
@@ -44,7 +46,7 @@ impl Admission {
         let admitted = running + max_waiting.min(Semaphore::MAX_PERMITS / 2);
         Self {
             slots: Arc::new(Semaphore::new(admitted)),
-            places: Arc::new(Semaphore::new(running)),
+            places: Line::new(running),
             running: running as u64,
             admitted: admitted as u64,
             recent_ms: Arc::new(AtomicU64::new(1_000)),
@@ -66,12 +68,11 @@ impl Admission {
         })
     }
 
-    /// A running place, after those who asked before.
-    pub async fn start(&self, slot: Slot) -> Place {
-        let place = Arc::clone(&self.places).acquire_owned().await;
+    /// A running place, when it is the request's turn.
+    pub async fn start(&self, slot: Slot, ask: Ask) -> Place {
         Place {
+            _place: self.places.wait(ask).await,
             _slot: slot,
-            _place: place.expect("the semaphore is never closed"),
             since: Instant::now(),
             recent_ms: Arc::clone(&self.recent_ms),
         }
@@ -105,12 +106,12 @@ mod tests {
     #[actix_web::test]
     async fn the_next_request_after_the_last_slot_is_refused_until_one_is_free() {
         let admission = Admission::new(1, 1);
-        let running = admission.start(admission.enter().ok().unwrap()).await;
+        let running = admission.start(admission.enter().ok().unwrap(), Ask::default()).await;
         let waiting = admission.enter().ok().unwrap();
         let refusal = admission.enter().err().unwrap();
         assert_eq!(refusal.status_code(), 429);
         drop(running);
-        let _second = admission.start(waiting).await;
+        let _second = admission.start(waiting, Ask::default()).await;
         assert!(admission.enter().is_ok());
     }
 

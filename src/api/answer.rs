@@ -25,6 +25,7 @@ use super::context::RequestContext;
 use super::error::ApiError;
 use super::form::request::{SpeechRequest, model_name, parse};
 use super::form::{self, Form, FormLimits, Upload};
+use super::line::Ask;
 use super::{ApiState, Backend, sse};
 
 /// The two routes that take a recording.
@@ -50,7 +51,7 @@ impl Endpoint {
         match field {
             "model" | "prompt" | "response_format" | "temperature" => true,
             // Our own additions.
-            "beam_size" | "condition_on_previous_text" | "chunking_strategy" => true,
+            "beam_size" | "condition_on_previous_text" | "chunking_strategy" | "priority" => true,
             "language"
             | "languages"
             | "keywords"
@@ -86,7 +87,8 @@ pub async fn answer(
     let form = form::receive(endpoint, http.headers(), payload, &limits, check_model).await?;
     let (speech, upload) = speech_request(endpoint, form)?;
     context.note_request(&speech.request.model, upload.bytes);
-    let place = state.admission.start(slot).await;
+    let ask = Ask { priority: speech.request.priority, bytes: upload.bytes };
+    let place = state.admission.start(slot, ask).await;
     let job = Job::start(&state.backend, speech.request.clone(), upload, place, speech.stream);
     if speech.stream {
         return sse::answer(job, speech, context).await;

@@ -1,24 +1,40 @@
 //! The workers of one loaded model and their fair queue.
 //!
-//! Each worker owns a `Transcriber` and takes chunks from the queue; the queue serves the requests in
-//! turn, one chunk each, so a short clip never waits behind a long file. Samples are read from the spool
-//! by the worker, just before they are needed.
+//! Each worker owns a `Transcriber` and takes chunks from the queue, whose order `queue` decides: a short
+//! clip never waits behind a long file. Samples are read from the spool by the worker, just before they are
+//! needed.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use super::queue::FairQueue;
 use super::{AsrError, ChunkTranscript, DecodingOptions, Transcriber, TranscriberSpec};
 use crate::cancel::CancelToken;
+
+pub use super::queue::Priority;
 
 /// Makes one worker's transcriber; called again after a panic.
 pub type Factory = Arc<dyn Fn() -> Result<Box<dyn Transcriber>, AsrError> + Send + Sync>;
 
-/// Reads a job's samples (16 kHz mono, in [-1, 1]) into the worker's buffer.
-pub type ReadSamples = Box<dyn FnOnce(&mut Vec<f32>) + Send>;
+/// Adds samples to a worker's empty buffer.
+type Read = Box<dyn FnOnce(&mut Vec<f32>) + Send>;
+
+/// How a worker gets a job's samples (16 kHz mono, in [-1, 1]).
+pub struct ReadSamples {
+    length: u64,
+    read: Read,
+}
+
+impl ReadSamples {
+    /// `read` adds `length` samples to the worker's empty buffer. The length decides what the job counts in
+    /// the queue.
+    pub fn new(length: u64, read: impl FnOnce(&mut Vec<f32>) + Send + 'static) -> Self {
+        Self { length, read: Box::new(read) }
+    }
+}
 
 /// The workers of one model. Dropping it lets running jobs end and joins the workers.
 pub struct EnginePool {
@@ -40,43 +56,14 @@ impl Shared {
     }
 }
 
-/// Requests in turn; each lane holds one request's jobs in order.
 #[derive(Default)]
 struct Queue {
-    lanes: VecDeque<Lane>,
+    jobs: FairQueue<Job>,
     closed: bool,
 }
 
-struct Lane {
-    request: u64,
-    jobs: VecDeque<Job>,
-}
-
-impl Queue {
-    fn push(&mut self, request: u64, job: Job) {
-        match self.lanes.iter_mut().find(|lane| lane.request == request) {
-            Some(lane) => lane.jobs.push_back(job),
-            None => self.lanes.push_back(Lane { request, jobs: VecDeque::from([job]) }),
-        }
-    }
-
-    /// The next job of the request whose turn it is; that request then goes to the end of the line.
-    fn pop(&mut self) -> Option<Job> {
-        let mut lane = self.lanes.pop_front()?;
-        let job = lane.jobs.pop_front();
-        if !lane.jobs.is_empty() {
-            self.lanes.push_back(lane);
-        }
-        job
-    }
-
-    fn forget(&mut self, request: u64) {
-        self.lanes.retain(|lane| lane.request != request);
-    }
-}
-
 struct Job {
-    read: ReadSamples,
+    read: Read,
     cancel: CancelToken,
     work: Work,
 }
@@ -124,9 +111,10 @@ impl EnginePool {
     }
 
     /// A request's place in the queue.
-    pub fn session(&self, cancel: CancelToken) -> Session<'_> {
+    pub fn session(&self, cancel: CancelToken, priority: Priority) -> Session<'_> {
         let (reply, results) = channel();
         let request = self.next_request.fetch_add(1, Ordering::Relaxed);
+        self.shared.lock().jobs.open(request, priority);
         Session { pool: self, request, cancel, reply, results }
     }
 }
@@ -174,15 +162,17 @@ impl Session<'_> {
     }
 
     fn push(&self, read: ReadSamples, work: Work) {
+        let ReadSamples { length, read } = read;
         let job = Job { read, cancel: self.cancel.clone(), work };
-        self.pool.shared.lock().push(self.request, job);
+        // The request is open as long as the session lives, so the queue takes the job.
+        let _ = self.pool.shared.lock().jobs.push(self.request, length, job);
         self.pool.shared.changed.notify_one();
     }
 }
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        self.pool.shared.lock().forget(self.request);
+        self.pool.shared.lock().jobs.close(self.request);
     }
 }
 
@@ -252,7 +242,7 @@ impl Worker {
 fn next_job(shared: &Shared) -> Option<Job> {
     let mut queue = shared.lock();
     loop {
-        if let Some(job) = queue.pop() {
+        if let Some(job) = queue.jobs.pop() {
             return Some(job);
         }
         if queue.closed {
@@ -329,7 +319,7 @@ mod tests {
     fn submit(session: &Session<'_>, index: usize, value: i32) {
         session.submit(
             index,
-            Box::new(move |samples| samples.push(value as f32)),
+            ReadSamples::new(1, move |samples| samples.push(value as f32)),
             Arc::new(DecodingOptions::default()),
         );
     }
@@ -337,7 +327,7 @@ mod tests {
     #[test]
     fn every_chunk_comes_back_with_its_index() {
         let rig = rig(3);
-        let session = rig.pool.session(CancelToken::new());
+        let session = rig.pool.session(CancelToken::new(), Priority::Normal);
         (0..20).for_each(|i| submit(&session, i, i as i32 * 2));
         let mut results: Vec<_> = (0..20).map(|_| session.next().unwrap()).collect();
         results.sort_by_key(|(index, _)| *index);
@@ -350,9 +340,9 @@ mod tests {
     fn a_short_request_does_not_wait_behind_a_long_one() {
         let rig = rig(1);
         let closed = rig.gate.lock().unwrap();
-        let long = rig.pool.session(CancelToken::new());
+        let long = rig.pool.session(CancelToken::new(), Priority::Normal);
         (0..50).for_each(|i| submit(&long, i, i as i32));
-        let short = rig.pool.session(CancelToken::new());
+        let short = rig.pool.session(CancelToken::new(), Priority::Normal);
         submit(&short, 0, 1000);
         drop(closed);
         short.next().unwrap().1.unwrap();
@@ -362,9 +352,26 @@ mod tests {
     }
 
     #[test]
+    fn high_priority_goes_before_normal() {
+        let rig = rig(1);
+        let closed = rig.gate.lock().unwrap();
+        let first = rig.pool.session(CancelToken::new(), Priority::Normal);
+        submit(&first, 0, 1);
+        let normal = rig.pool.session(CancelToken::new(), Priority::Normal);
+        submit(&normal, 0, 2);
+        let high = rig.pool.session(CancelToken::new(), Priority::High);
+        submit(&high, 0, 3);
+        drop(closed);
+        normal.next().unwrap().1.unwrap();
+        let log = rig.log.lock().unwrap();
+        let place = |value| log.iter().position(|other| *other == value).unwrap();
+        assert!(place(3) < place(2), "{log:?}");
+    }
+
+    #[test]
     fn a_panic_costs_one_chunk_only() {
         let rig = rig(1);
-        let session = rig.pool.session(CancelToken::new());
+        let session = rig.pool.session(CancelToken::new(), Priority::Normal);
         submit(&session, 0, -1);
         submit(&session, 1, 7);
         assert!(matches!(session.next().unwrap(), (0, Err(AsrError::Engine(_)))));
@@ -380,7 +387,7 @@ mod tests {
             Ok(Box::new(Fake { gate: Arc::clone(&gate), log: Arc::clone(&log) }))
         });
         let pool = EnginePool::start(factory, 1).unwrap();
-        let session = pool.session(CancelToken::new());
+        let session = pool.session(CancelToken::new(), Priority::Normal);
         submit(&session, 0, -1);
         submit(&session, 1, 7);
         for index in 0..2 {
@@ -392,10 +399,10 @@ mod tests {
     fn a_cancelled_request_ends_without_work() {
         let rig = rig(1);
         let closed = rig.gate.lock().unwrap();
-        let other = rig.pool.session(CancelToken::new());
+        let other = rig.pool.session(CancelToken::new(), Priority::Normal);
         submit(&other, 0, 1);
         let cancel = CancelToken::new();
-        let session = rig.pool.session(cancel.clone());
+        let session = rig.pool.session(cancel.clone(), Priority::Normal);
         submit(&session, 0, 2);
         cancel.cancel();
         drop(closed);
@@ -408,10 +415,10 @@ mod tests {
     fn dropping_a_session_takes_its_waiting_chunks_back() {
         let rig = rig(1);
         let closed = rig.gate.lock().unwrap();
-        let gone = rig.pool.session(CancelToken::new());
+        let gone = rig.pool.session(CancelToken::new(), Priority::Normal);
         (0..5).for_each(|i| submit(&gone, i, 5));
         drop(gone);
-        let session = rig.pool.session(CancelToken::new());
+        let session = rig.pool.session(CancelToken::new(), Priority::Normal);
         submit(&session, 0, 6);
         drop(closed);
         session.next().unwrap().1.unwrap();

@@ -1,12 +1,17 @@
 //! Speech to text: chunks in, segments with words, times and the model's own quality numbers out.
 //!
-//! `whisper` is the engine, `engine` the fair pool of its workers, `words` forms words from tokens,
+//! `whisper` is the engine, `engine` the pool of its workers, `queue` the fair order of their work, `tuning` finds how many of them are
+//! best, `quantize` makes weights smaller, `words` forms words from tokens,
 //! `language` decides the language from several windows, `stitch` joins overlapping chunks. Knows spans
 //! and samples, nothing of files, requests or wire formats.
 
 pub mod engine;
+pub mod ggml;
 pub mod language;
+pub mod quantize;
+pub mod queue;
 pub mod stitch;
+pub mod tuning;
 pub mod whisper;
 pub mod words;
 

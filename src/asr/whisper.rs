@@ -168,11 +168,16 @@ impl WhisperModel {
             bytes: header.file_bytes,
         };
         if let Some(precision) = model.encoder_precision(options) {
-            let encoder = Encoder::load(path, model.dimensions(), precision).map_err(|reason| {
-                AsrError::Model(format!("{reason} (encoder = \"whisper.cpp\" does without ONNX Runtime)"))
-            })?;
-            model.bytes += encoder.weight_bytes();
-            model.encoder = Some(encoder);
+            match Encoder::load(path, model.dimensions(), precision) {
+                Ok(encoder) => {
+                    model.bytes += encoder.weight_bytes();
+                    model.encoder = Some(encoder);
+                }
+                Err(reason) if options.encoder == EncoderEngine::Auto => {
+                    tracing::warn!(reason, "whisper.cpp runs the encoder: ONNX Runtime cannot");
+                }
+                Err(reason) => return Err(AsrError::Model(format!("ONNX Runtime cannot run it: {reason}"))),
+            }
         }
         Ok(Arc::new(model))
     }

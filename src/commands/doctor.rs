@@ -1,8 +1,9 @@
 //! `diarist doctor`: one line a part, and how to mend what is missing.
 
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::asr::tuning::{self, Trial};
 use crate::asr::whisper;
 use crate::audio::AudioSource;
 use crate::cancel::CancelToken;
@@ -10,17 +11,16 @@ use crate::config::Settings;
 use crate::models::catalogue::Catalogue;
 use crate::models::cli;
 use crate::pipeline::{Control, Request};
+use crate::runtime::cores::{self, Shape};
+use crate::runtime::cpu::{self, Extension};
 use crate::runtime::{device, onnx};
-use crate::server::Parts;
+use crate::server::{self, Parts, sample, shape};
 
-/// A recording whose words are known, for the end-to-end run.
-const SAMPLE: &[u8] = include_bytes!("../../fixtures/audio/hello.flac");
+/// Time for measuring how the cores are used best.
+const MEASURING: Duration = Duration::from_secs(10);
 
-/// What is spoken in it.
-const SAMPLE_TEXT: &str = include_str!("../../fixtures/expected/hello.txt");
-
-/// Name of the bundled model, which knows the words of the sample.
-const SAMPLE_MODEL: &str = "diarist-micro-en";
+/// How to build for this machine's processor alone.
+const NATIVE_BUILD: &str = "GGML_NATIVE=ON cargo build --release --locked --target-dir target/native";
 
 /// What a check found.
 enum Finding {
@@ -33,8 +33,9 @@ enum Finding {
 /// Checks everything and prints a line for each part; fails if something needed is missing.
 pub fn run(settings: Settings) -> Result<ExitCode, String> {
     let mut healthy = true;
-    let checks: [(&str, Finding); 7] = [
+    let checks: [(&str, Finding); 8] = [
         ("processor", processor()),
+        ("workers", workers(&settings)),
         ("device", devices(&settings)),
         ("onnx runtime", onnx_runtime(&settings)),
         ("decoders", decoders(&settings)),
@@ -64,10 +65,76 @@ pub fn run(settings: Settings) -> Result<ExitCode, String> {
 }
 
 fn processor() -> Finding {
-    match device::check_cpu() {
-        Ok(()) => Finding::Good(format!("{} cores; {}", device::available_cores(), whisper::engine_info())),
-        Err(message) => Finding::Bad(message),
+    let account = whisper::engine_info();
+    if let Err(message) = device::check_cpu() {
+        return Finding::Bad(message);
     }
+    let (cores, physical) = (device::available_cores(), cores::physical_cores());
+    let mut lines = vec![format!("{cores} cores ({physical} physical); {account}")];
+    let extensions = cpu::extensions();
+    let names = |wanted: &dyn Fn(&Extension) -> bool| {
+        let chosen: Vec<_> = extensions.iter().filter(|e| wanted(e)).map(|e| e.name).collect();
+        (!chosen.is_empty()).then(|| chosen.join(", "))
+    };
+    if let Some(present) = names(&|extension| extension.present) {
+        lines.push(format!("has {present} beyond what the portable build needs"));
+    }
+    if let Some(unused) = names(&|extension| extension.present && !extension.is_used(&account)) {
+        lines.push(format!(
+            "this build does not use {unused}; one for this processor alone may be faster:\n{NATIVE_BUILD}"
+        ));
+    }
+    if let Some(missing) = names(&|extension| !extension.present && extension.is_used(&account)) {
+        lines
+            .push(format!("this build uses {missing}, which this processor lacks; build it on this machine"));
+        return Finding::Bad(lines.join("\n"));
+    }
+    Finding::Good(lines.join("\n"))
+}
+
+/// Which number of workers and threads is best, and which is used.
+fn workers(settings: &Settings) -> Finding {
+    let Ok(used) = server::usable_device(settings) else {
+        return Finding::Lacking("not measured: no device can be used".to_owned());
+    };
+    let rule = shape::by_rule(settings, used);
+    if used.is_gpu() {
+        return Finding::Good(format!("{rule} threads, which share the graphics processor"));
+    }
+    let trials = Catalogue::open(&settings.models())
+        .map_err(|error| error.to_string())
+        .and_then(|catalogue| shape::trials(settings, &catalogue, MEASURING));
+    match trials {
+        Ok(trials) => Finding::Good(worker_table(&trials, shape::is_set(settings).then_some(rule))),
+        Err(message) => Finding::Lacking(format!("{rule} threads; not measured: {message}")),
+    }
+}
+
+/// A line for each shape tried, and why one was chosen.
+fn worker_table(trials: &[Trial], set: Option<Shape>) -> String {
+    let best = tuning::best(trials);
+    let mut lines = vec![match set {
+        Some(shape) => format!("{shape} threads, as `workers` and `threads` are set; measured:"),
+        None => "workers x threads, measured with the included model:".to_owned(),
+    }];
+    for trial in trials {
+        let note = match (best == Some(trial.shape), set) {
+            (true, None) => "  <- used: the most text per second",
+            (true, Some(_)) => "  <- the most text per second",
+            _ => "",
+        };
+        let speed = match trial.speed {
+            speed if speed > 0.0 => format!("{speed:>6.0} times real time"),
+            _ => "  given up: its threads wait for each other".to_owned(),
+        };
+        lines.push(format!("{:>8}  {speed}{note}", trial.shape.to_string()));
+    }
+    lines.push(
+        "each worker keeps buffers of its own beside the shared weights, with Whisper's large models more than 1 GB: \
+         set `workers` where memory is short"
+            .to_owned(),
+    );
+    lines.join("\n")
 }
 
 fn devices(settings: &Settings) -> Finding {
@@ -142,20 +209,20 @@ fn models(settings: &Settings) -> Finding {
 fn end_to_end(settings: &Settings) -> Finding {
     let started = Instant::now();
     match transcribe_sample(settings) {
-        Ok(text) if text == SAMPLE_TEXT.trim() => {
+        Ok(text) if text == sample::TEXT.trim() => {
             Finding::Good(format!("right, in {:.1} s: \"{text}\"", started.elapsed().as_secs_f64()))
         }
-        Ok(text) => Finding::Bad(format!("wrong words: \"{text}\"; expected \"{}\"", SAMPLE_TEXT.trim())),
+        Ok(text) => Finding::Bad(format!("wrong words: \"{text}\"; expected \"{}\"", sample::TEXT.trim())),
         Err(message) => Finding::Bad(message),
     }
 }
 
 fn transcribe_sample(settings: &Settings) -> Result<String, String> {
-    let file = tempfile::NamedTempFile::new_in(settings.temp_dir()).map_err(|error| error.to_string())?;
-    std::fs::write(file.path(), SAMPLE).map_err(|error| error.to_string())?;
     let parts = Parts::assemble(settings).map_err(|error| error.to_string())?;
-    let source = AudioSource { path: file.path().to_owned(), name: None };
-    let request = Request::new(source, SAMPLE_MODEL);
-    let outcome = parts.pipeline.run(&request, &Control::new(CancelToken::new()));
-    Ok(outcome.map_err(|error| error.to_string())?.transcript.text())
+    sample::with_file(&settings.temp_dir(), |path| {
+        let source = AudioSource { path: path.to_owned(), name: None };
+        let request = Request::new(source, sample::MODEL);
+        let outcome = parts.pipeline.run(&request, &Control::new(CancelToken::new()));
+        Ok(outcome.map_err(|error| error.to_string())?.transcript.text())
+    })
 }

@@ -59,10 +59,10 @@ struct SettingsArgs {
     /// auto, cpu, cuda, vulkan or metal [default: auto]
     #[arg(long, global = true, value_name = "DEVICE")]
     device: Option<String>,
-    /// Chunks decoded at once per model [default: by the number of cores]
+    /// Chunks decoded at once per model [default: as measured, or by the cores]
     #[arg(long, global = true, value_name = "N")]
     workers: Option<String>,
-    /// Engine threads per worker [default: by the number of cores]
+    /// Engine threads per worker [default: as measured, or by the cores]
     #[arg(long, global = true, value_name = "N")]
     threads: Option<String>,
     /// Folder of temporary files [default: the system's]
@@ -147,7 +147,7 @@ fn load(cli: &Cli, more: Vec<(String, String)>) -> Result<Settings, String> {
     let settings = cli.settings.load(more)?;
     let quiet = !matches!(cli.command, Command::Serve(_)) && settings.log_level == "info";
     telemetry::start(&LogOptions {
-        filter: if quiet { "error".to_owned() } else { settings.log_level.clone() },
+        filter: if quiet { telemetry::QUIET.to_owned() } else { settings.log_level.clone() },
         json: settings.log_format == LogFormat::Json,
     })
     .map_err(|error| format!("log_level (DIARIST_LOG_LEVEL) is `{}`: {error}", settings.log_level))?;

@@ -11,6 +11,7 @@ use super::ModelError;
 use super::download::Order;
 use super::entries::{EMBEDDED, Entries, Entry, HubFile, id_of_file, printable};
 use super::shelf::{self, Found, Shelf};
+use crate::asr::quantize::WeightType;
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -172,7 +173,7 @@ impl Catalogue {
         let sound = shelf.iter().filter(|(_, found)| found.fault.is_none());
         let specs = sound.map(|(id, found)| match self.entry(id) {
             Some(entry) => spec_of_entry(entry, Some(found)),
-            None => spec_of_file(id, found),
+            None => self.spec_of_file(id, found),
         });
         specs.filter(|spec| spec.role == Role::Speech).collect()
     }
@@ -186,7 +187,7 @@ impl Catalogue {
         let others = shelf
             .iter()
             .filter(|(id, _)| self.entry(id).is_none())
-            .map(|(id, found)| spec_of_file(id, found));
+            .map(|(id, found)| self.spec_of_file(id, found));
         known.chain(others).collect()
     }
 
@@ -327,10 +328,31 @@ impl Catalogue {
         let shelf = self.shelf();
         match (self.entry(id), shelf.get(id)) {
             (Some(entry), found) => Some(spec_of_entry(entry, found)),
-            (None, Some(found)) => Some(spec_of_file(id, found)),
+            (None, Some(found)) => Some(self.spec_of_file(id, found)),
             (None, None) => None,
         }
     }
+
+    /// A file that is in no catalogue. One that was quantised from a model of the catalogue hears as that does.
+    fn spec_of_file(&self, id: &str, found: &Found) -> ModelSpec {
+        let origin = origin_of(id).and_then(|(origin, weights)| Some((self.entry(origin)?, weights)));
+        match origin {
+            Some((entry, weights)) => ModelSpec {
+                id: id.to_owned(),
+                sha256: None,
+                created: found.modified,
+                description: format!("`{}` with {weights} weights, made on this machine", entry.id),
+                ..spec_of_entry(entry, Some(found))
+            },
+            None => spec_of_file(id, found),
+        }
+    }
+}
+
+/// `base` and `q5_0` of `base-q5_0`; `None` if no type of weights is named at the end.
+pub(super) fn origin_of(id: &str) -> Option<(&str, &'static str)> {
+    let (origin, weights) = id.rsplit_once('-')?;
+    Some((origin, WeightType::ALL.map(WeightType::name).into_iter().find(|name| *name == weights)?))
 }
 
 fn spec_of_entry(entry: &Entry, found: Option<&Found>) -> ModelSpec {
@@ -349,7 +371,7 @@ fn spec_of_entry(entry: &Entry, found: Option<&Found>) -> ModelSpec {
     }
 }
 
-/// A file that is in no catalogue.
+/// A file of which nothing is known.
 fn spec_of_file(id: &str, found: &Found) -> ModelSpec {
     ModelSpec {
         id: id.to_owned(),
@@ -450,6 +472,19 @@ mod tests {
             assert_eq!(resolved.chunk_target_ms, Some(0));
             assert!(spec.created > 0 && !spec.owned_by.is_empty());
         }
+    }
+
+    #[test]
+    fn a_model_quantised_from_one_of_the_catalogue_hears_as_that_does() {
+        let room = room();
+        write_fake_model(&room.options.dir.join("ggml-diarist-micro-en-q5_0.bin"), 7_000_000);
+        write_fake_model(&room.options.dir.join("ggml-mine-q5_0.bin"), 7_000_000);
+        let catalogue = Catalogue::open(&room.options).expect("a catalogue");
+        let made = catalogue.resolve("diarist-micro-en-q5_0").expect("installed");
+        assert_eq!((made.chunk_target_ms, made.short_context, made.size), (Some(0), true, Some(7_000_000)));
+        assert!(made.sha256.is_none() && made.description.contains("q5_0 weights"), "{made:?}");
+        let mine = catalogue.resolve("mine-q5_0").expect("installed");
+        assert_eq!((mine.chunk_target_ms, mine.owned_by.as_str()), (None, "user"));
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn pull_with_bar(
     pulled
 }
 
-fn bar(id: &str) -> ProgressBar {
+pub(super) fn bar(id: &str) -> ProgressBar {
     const TEMPLATE: &str =
         "{prefix} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left {msg}";
     let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());

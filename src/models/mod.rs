@@ -2,7 +2,7 @@
 //!
 //! `entries` is what `catalogue.toml` says, `shelf` what lies in the folders, and `catalogue` puts the two
 //! together; `download` fetches from the hub, `verify` hashes, `manager` loads each model once and hands out
-//! leases, and `cli` is `diarist models …`. Nothing here is fetched unless somebody asks for it by `pull`.
+//! leases, `quantize` makes smaller ones of them, and `cli` is `diarist models …`. Nothing here is fetched unless somebody asks for it by `pull`.
 
 pub mod catalogue;
 pub mod cli;
@@ -10,6 +10,7 @@ pub mod download;
 pub mod entries;
 mod hub;
 pub mod manager;
+pub mod quantize;
 mod shelf;
 pub mod verify;
 
@@ -65,6 +66,14 @@ pub enum ModelError {
         /// What went wrong, and the remedy.
         reason: String,
     },
+    /// A smaller copy of a model could not be made.
+    #[error("`{id}` cannot be quantised: {reason}")]
+    Quantize {
+        /// Id of the source.
+        id: String,
+        /// What went wrong, and the remedy.
+        reason: String,
+    },
     /// The catalogue or a folder cannot be read.
     #[error("{0}")]
     Catalogue(String),
@@ -85,7 +94,7 @@ impl ModelError {
             Self::Unusable { .. } => ErrorKind::ModelUnusable,
             Self::NoRoom { .. } => ErrorKind::Busy,
             Self::Download { .. } => ErrorKind::Unavailable,
-            Self::Catalogue(_) => ErrorKind::Internal,
+            Self::Quantize { .. } | Self::Catalogue(_) => ErrorKind::Internal,
         }
     }
 }

@@ -14,7 +14,8 @@ pub use control::{Control, Event, Stage};
 pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
 
-/// Part of a request, for the rooms above.
+/// Parts of a request, for the rooms above.
+pub use crate::asr::engine::Priority;
 pub use crate::vad::VadOptions;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
 //! Everything that is decided before any work.
 
-use crate::asr::engine::EnginePool;
+use crate::asr::engine::{EnginePool, Priority};
 use crate::asr::{DecodingOptions, TranscriberSpec};
 use crate::audio::{AudioOptions, AudioSource};
 use crate::language::Language;
@@ -58,6 +58,8 @@ pub struct Request {
     pub word_times: bool,
     /// Whether each chunk is given the text of the one before; off by default.
     pub condition_on_previous_text: bool,
+    /// How soon its chunks are served beside those of other requests.
+    pub priority: Priority,
 }
 
 impl Request {
@@ -75,6 +77,7 @@ impl Request {
             chunking: Chunking::Auto,
             word_times: false,
             condition_on_previous_text: false,
+            priority: Priority::default(),
         }
     }
 }
@@ -93,6 +96,8 @@ pub(crate) struct Plan {
     pub decoding: DecodingOptions,
     /// Whether each chunk is given the text of the one before.
     pub condition_on_previous_text: bool,
+    /// How soon its chunks are served beside those of other requests.
+    pub priority: Priority,
     /// What will be done differently than asked.
     pub warnings: Vec<Warning>,
 }
@@ -126,6 +131,7 @@ impl Plan {
             },
             decoding,
             condition_on_previous_text: request.condition_on_previous_text,
+            priority: request.priority,
             warnings: limits_of(request, spec, id),
         })
     }

@@ -42,7 +42,7 @@ pub fn recognise(
     clock: &mut StageClock,
 ) -> Result<Transcript, PipelineError> {
     let Recording { spool, vad } = recording;
-    let session = engine.session(control.cancel.clone());
+    let session = engine.session(control.cancel.clone(), plan.priority);
     let (language, language_probability) = match plan.language {
         Some(language) => (language, None),
         None => {
@@ -122,7 +122,7 @@ fn language_places(total: SampleIndex) -> Vec<TimeSpan> {
 
 fn reader(spool: &Arc<PcmSpool>, span: TimeSpan) -> ReadSamples {
     let spool = Arc::clone(spool);
-    Box::new(move |samples| spool.read(span, samples))
+    ReadSamples::new(span.len(), move |samples| spool.read(span, samples))
 }
 
 /// The state of one request's recognition.

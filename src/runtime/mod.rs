@@ -1,5 +1,7 @@
 //! What this build and this machine can compute on.
 
+pub mod cores;
+pub mod cpu;
 pub mod device;
 pub mod memory;
 pub mod onnx;

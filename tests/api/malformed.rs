@@ -167,6 +167,8 @@ fn cases() -> Vec<Case> {
         ("two prompts", with(&[("prompt", "a"), ("prompt", "b")]), 400, Some("prompt")),
         ("no beams", with(&[("beam_size", "0")]), 400, Some("beam_size")),
         ("too many beams", with(&[("beam_size", "9")]), 400, Some("beam_size")),
+        ("a priority of one's own", with(&[("priority", "urgent")]), 400, Some("priority")),
+        ("two priorities", with(&[("priority", "low"), ("priority", "high")]), 400, Some("priority")),
         ("half a beam", with(&[("beam_size", "1.5")]), 400, Some("beam_size")),
         (
             "conditioning on perhaps",

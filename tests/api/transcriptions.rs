@@ -2,7 +2,7 @@
 
 use diarist::asr::AsrError;
 use diarist::audio::AudioError;
-use diarist::pipeline::PipelineError;
+use diarist::pipeline::{PipelineError, Priority};
 use serde_json::json;
 
 use crate::support::*;
@@ -166,11 +166,13 @@ fn the_options_reach_the_pipeline() {
         ("temperature", "0.2"),
         ("beam_size", "3"),
         ("condition_on_previous_text", "true"),
+        ("priority", "high"),
     ]);
     let request = app.last_seen().request;
     assert_eq!(request.language.unwrap().code(), "fr");
     assert_eq!(request.prompt, "Names: Ann");
     assert_eq!((request.temperature, request.beam_size), (0.2, Some(3)));
+    assert_eq!(request.priority, Priority::High);
     assert!(request.condition_on_previous_text && !is_translation(&app.last_seen()));
     assert_eq!(request.source.name.as_deref(), Some("speech.wav"));
 }

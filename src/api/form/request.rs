@@ -10,8 +10,7 @@ use crate::api::error::{ApiError, shown};
 use crate::error::ErrorKind;
 use crate::language::Language;
 use crate::output::{RenderOptions, ResponseFormat, UsageKind};
-use crate::pipeline::VadOptions;
-use crate::pipeline::{Chunking, Request};
+use crate::pipeline::{Chunking, Priority, Request, VadOptions};
 use crate::transcript::{Task, Warning};
 
 use super::fields::{Fields, ObjectField};
@@ -88,6 +87,7 @@ pub fn parse(
         chunking,
         word_times: words,
         condition_on_previous_text: boolean(fields, "condition_on_previous_text")?.unwrap_or(false),
+        priority: priority(fields)?,
         ..request
     };
     // Streams count tokens whatever the model: their schema knows nothing else.
@@ -250,6 +250,14 @@ fn beam_size(fields: &Fields) -> Result<Option<u8>, ApiError> {
             "beam_size",
             format!("`beam_size` must be a whole number from 1 to {MAX_BEAMS}, not `{}`", shown(text)),
         )
+    })
+}
+
+fn priority(fields: &Fields) -> Result<Priority, ApiError> {
+    let Some(name) = fields.text("priority")? else { return Ok(Priority::default()) };
+    Priority::parse(name).ok_or_else(|| {
+        let known = Priority::ALL.map(Priority::name).join("`, `");
+        invalid("priority", format!("`{}` is no priority; use one of `{known}`", shown(name)))
     })
 }
 

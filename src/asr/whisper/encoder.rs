@@ -61,8 +61,8 @@ impl Encoder {
     pub fn load(path: &Path, dimensions: Dimensions, precision: Precision) -> Result<Arc<Self>, String> {
         // Before anything else of ort's, which would look for the library by itself.
         let runtime = onnx::runtime(None).map_err(|error| error.to_string())?;
-        let mut file = TensorFile::open(path)?;
-        let positions = file.read("encoder.positional_embedding")?.values;
+        let mut file = TensorFile::open(path).map_err(|error| error.to_string())?;
+        let positions = file.read("encoder.positional_embedding").map_err(|error| error.to_string())?.values;
         let graph = graph::build(&mut file, dimensions, precision)?;
         let session = runtime.shared_session(model(graph).map_err(|error| error.to_string())?)?;
         Ok(Arc::new(Self { session, positions, dimensions, precision }))

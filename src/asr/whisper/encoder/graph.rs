@@ -101,7 +101,7 @@ impl Builder<'_> {
         let mut x = port_name(MEL).to_owned();
         for (layer, stride) in [("encoder.conv1", 1_i64), ("encoder.conv2", 2)] {
             let weight = self.weight(&format!("{layer}.weight"))?;
-            let bias = self.file.read(&format!("{layer}.bias"))?.values;
+            let bias = self.tensor(&format!("{layer}.bias"))?.values;
             let bias = self.constant(&[bias.len()], bias)?;
             let attributes = vec![
                 attribute("kernel_shape", vec![3_i64])?,
@@ -148,9 +148,9 @@ impl Builder<'_> {
 
     /// Biases of query, key (Whisper has none there) and value in a row.
     fn attention_bias(&mut self, layer: &str, width: usize) -> Result<Name> {
-        let mut bias = self.file.read(&format!("{layer}.attn.query.bias"))?.values;
+        let mut bias = self.tensor(&format!("{layer}.attn.query.bias"))?.values;
         bias.resize(2 * width, 0.0);
-        bias.extend(self.file.read(&format!("{layer}.attn.value.bias"))?.values);
+        bias.extend(self.tensor(&format!("{layer}.attn.value.bias"))?.values);
         self.constant(&[3 * width], bias)
     }
 
@@ -183,7 +183,7 @@ impl Builder<'_> {
 
     /// `operand` times the transposed weight `name`, which the file holds as (outputs, inputs).
     fn product(&mut self, name: &str, operand: &Operand) -> Result<Name> {
-        let weight = self.file.read(name)?;
+        let weight = self.tensor(name)?;
         let &[outputs, inputs] = weight.shape.as_slice() else {
             return Err(format!("the tensor {name} is no matrix"));
         };
@@ -211,9 +211,13 @@ impl Builder<'_> {
         }
     }
 
+    fn tensor(&mut self, name: &str) -> Result<weights::Tensor> {
+        self.file.read(name).map_err(|error| error.to_string())
+    }
+
     /// The tensor `name` of the file as a constant of the same shape.
     fn weight(&mut self, name: &str) -> Result<Name> {
-        let weights::Tensor { shape, values } = self.file.read(name)?;
+        let weights::Tensor { shape, values } = self.tensor(name)?;
         self.constant(&shape, values)
     }
 
