@@ -27,16 +27,21 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 12] = [
+const PURE: [&str; 17] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
     "error.rs",
     "vad/regions.rs",
     "vad/chunks.rs",
+    "asr/guard.rs",
+    "asr/speech_times.rs",
     "asr/stitch.rs",
     "asr/words.rs",
     "asr/language.rs",
+    "pipeline/coverage.rs",
+    "pipeline/review.rs",
+    "output/pieces.rs",
     "output/json.rs",
     "output/subtitles.rs",
     "output/text.rs",

@@ -50,7 +50,7 @@ impl Endpoint {
         match field {
             "model" | "prompt" | "response_format" | "temperature" => true,
             // Our own additions.
-            "beam_size" | "condition_on_previous_text" | "chunking_strategy" => true,
+            "beam_size" | "condition_on_previous_text" | "chunking_strategy" | "guard" | "coverage" => true,
             "language"
             | "languages"
             | "keywords"

@@ -1,11 +1,14 @@
 //! Speech to text: chunks in, segments with words, times and the model's own quality numbers out.
 //!
 //! `whisper` is the engine, `engine` the fair pool of its workers, `words` forms words from tokens,
-//! `language` decides the language from several windows, `stitch` joins overlapping chunks. Knows spans
+//! `language` decides the language from several windows, `guard` finds invented text, `speech_times` holds times
+//! to speech, `stitch` joins overlapping chunks. Knows spans
 //! and samples, nothing of files, requests or wire formats.
 
 pub mod engine;
+pub mod guard;
 pub mod language;
+pub mod speech_times;
 pub mod stitch;
 pub mod whisper;
 pub mod words;

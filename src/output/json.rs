@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use crate::language::Language;
-use crate::transcript::{Segment, Task, Transcript, Warning, Word};
+use crate::time::TimeSpan;
+use crate::transcript::{Coverage, DroppedText, Segment, Task, Transcript, Warning, Word};
 
 use super::pieces::{Piece, Trimmer, segment_pieces};
 use super::{RenderOptions, UsageKind, seconds};
@@ -59,6 +60,12 @@ pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String 
         /// An extension: how sure the model is of a language that it was not told.
         #[serde(skip_serializing_if = "Option::is_none")]
         language_probability: Option<f32>,
+        /// An extension: how much of the speech has text, where that was checked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        coverage: Option<CoverageBody>,
+        /// An extension: text that was left out.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        dropped: Vec<DroppedBody<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<WarningBody<'a>>,
     }
@@ -81,6 +88,8 @@ pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String 
         // The schema fixes the usage of this format to seconds, for any model.
         usage: is_transcription.then(|| Usage::of(transcript, UsageKind::Duration)),
         language_probability: transcript.language_probability.filter(|_| is_transcription),
+        coverage: transcript.coverage.as_ref().map(CoverageBody::of),
+        dropped: transcript.dropped.iter().map(DroppedBody::of).collect(),
         warnings: warnings(transcript),
     })
 }
@@ -204,6 +213,52 @@ impl<'a> SegmentBody<'a> {
             compression_ratio: finite(segment.compression_ratio),
             no_speech_prob: finite(segment.no_speech_prob),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct CoverageBody {
+    speech_seconds: f64,
+    covered_seconds: f64,
+    redecoded_chunks: usize,
+    uncovered: Vec<SpanBody>,
+}
+
+impl CoverageBody {
+    fn of(coverage: &Coverage) -> Self {
+        Self {
+            speech_seconds: seconds(coverage.speech),
+            covered_seconds: seconds(coverage.covered),
+            redecoded_chunks: coverage.redecoded_chunks,
+            uncovered: coverage.uncovered.iter().map(SpanBody::of).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SpanBody {
+    start: f64,
+    end: f64,
+}
+
+impl SpanBody {
+    fn of(span: &TimeSpan) -> Self {
+        Self { start: seconds(span.start), end: seconds(span.end) }
+    }
+}
+
+#[derive(Serialize)]
+struct DroppedBody<'a> {
+    start: f64,
+    end: f64,
+    text: &'a str,
+    reason: &'static str,
+}
+
+impl<'a> DroppedBody<'a> {
+    fn of(dropped: &'a DroppedText) -> Self {
+        let SpanBody { start, end } = SpanBody::of(&dropped.span);
+        Self { start, end, text: &dropped.text, reason: dropped.reason.name() }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::transcript::{Task, Warning};
 use crate::vad::{ChunkOptions, VadOptions};
 
 use super::PipelineError;
+use super::review::ReviewChecks;
 
 /// What holds for every request unless it says otherwise.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct PipelineOptions {
     pub chunks: ChunkOptions,
     /// How chunks are decoded.
     pub decoding: DecodingOptions,
+    /// What is checked of their text.
+    pub checks: ReviewChecks,
 }
 
 /// How the recording is cut (`chunking_strategy`).
@@ -58,6 +61,10 @@ pub struct Request {
     pub word_times: bool,
     /// Whether each chunk is given the text of the one before; off by default.
     pub condition_on_previous_text: bool,
+    /// Whether text that nobody said is looked for and left out, or `None` as configured.
+    pub guard: Option<bool>,
+    /// Whether speech without text is looked for and heard again, or `None` as configured.
+    pub coverage: Option<bool>,
 }
 
 impl Request {
@@ -75,6 +82,8 @@ impl Request {
             chunking: Chunking::Auto,
             word_times: false,
             condition_on_previous_text: false,
+            guard: None,
+            coverage: None,
         }
     }
 }
@@ -93,6 +102,8 @@ pub(crate) struct Plan {
     pub decoding: DecodingOptions,
     /// Whether each chunk is given the text of the one before.
     pub condition_on_previous_text: bool,
+    /// What is checked of the text.
+    pub checks: ReviewChecks,
     /// What will be done differently than asked.
     pub warnings: Vec<Warning>,
 }
@@ -126,6 +137,10 @@ impl Plan {
             },
             decoding,
             condition_on_previous_text: request.condition_on_previous_text,
+            checks: ReviewChecks {
+                guard: request.guard.unwrap_or(options.checks.guard),
+                coverage: request.coverage.unwrap_or(options.checks.coverage),
+            },
             warnings: limits_of(request, spec, id),
         })
     }

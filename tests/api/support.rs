@@ -96,6 +96,8 @@ impl Backend for FakeBackend {
                 duration: seconds_to_samples(DURATION),
                 segments,
                 turns: Vec::new(),
+                dropped: Vec::new(),
+                coverage: None,
                 prompt_tokens: 0,
                 warnings: Vec::new(),
             },
