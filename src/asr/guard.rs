@@ -49,6 +49,9 @@ const NO_SPEECH_PROB: f32 = 0.6;
 /// Fewer words than this in common with the prompt are no proof that it came back.
 const MIN_PROMPT_WORDS: usize = 4;
 
+/// Share of the longer hearing's words that another must have for the two to agree.
+const AGREEMENT: f32 = 0.6;
+
 /// What a chunk's text is judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
@@ -108,6 +111,26 @@ fn joined(units: &[Unit]) -> String {
 /// The text of a chunk as it is compared with that of another hearing; empty for none.
 fn key(segments: &[Segment]) -> String {
     segments.iter().flat_map(|segment| segment.text.chars()).filter_map(bare).flatten().collect()
+}
+
+/// Whether two hearings of the same sound say much the same: most words of the longer one, in order.
+pub fn agree(one: &[Segment], other: &[Segment]) -> bool {
+    let keys = |segments: &[Segment]| -> Vec<String> {
+        units(segments).into_iter().map(|unit| unit.key).filter(|key| !key.is_empty()).collect()
+    };
+    let (one, other) = (keys(one), keys(other));
+    // common[j]: longest common subsequence of what was seen of `one` with other[..j].
+    let mut common = vec![0usize; other.len() + 1];
+    for word in &one {
+        let mut diagonal = 0;
+        for (j, candidate) in other.iter().enumerate() {
+            let above = common[j + 1];
+            common[j + 1] = if word == candidate { diagonal + 1 } else { above.max(common[j]) };
+            diagonal = above;
+        }
+    }
+    let longer = one.len().max(other.len());
+    longer > 0 && common[other.len()] as f32 >= AGREEMENT * longer as f32
 }
 
 /// Text that needs no second hearing to be left out: marks without a letter or digit in a window that Whisper
@@ -473,6 +496,15 @@ mod tests {
         assert_eq!(reasons_with(&back, prompt), [DropReason::Prompt]);
         let named = [segment(0.0, 3.0, " Laura and Martin")];
         assert_eq!(reasons_with(&named, prompt), []);
+    }
+
+    #[test]
+    fn hearings_agree_by_their_words_in_order() {
+        let agree = |one: &str, other: &str| agree(&[segment(0.0, 1.0, one)], &[segment(0.0, 1.0, other)]);
+        assert!(agree(" Please open the door.", " please open a door"));
+        assert!(agree("東京の天気", "東京は天気"));
+        assert!(!agree(" Now repair our boat.", " Our boat is now here."));
+        assert!(!agree("", "") && !agree(" Yes.", "") && !agree(" ...", " ..."));
     }
 
     #[test]

@@ -432,6 +432,32 @@ mod tests {
     }
 
     #[test]
+    fn coverage_and_dropped_text_come_before_the_warnings() {
+        let mut checked = transcript(4.0, vec![]);
+        let span = |start: u64, end: u64| TimeSpan::new(start * 8_000, end * 8_000);
+        checked.coverage = Some(Coverage {
+            speech: 48_000,
+            covered: 40_000,
+            redecoded_chunks: 2,
+            uncovered: vec![span(1, 2)],
+        });
+        checked.dropped = vec![DroppedText {
+            span: span(5, 7),
+            text: "Thank you.".into(),
+            reason: crate::transcript::DropReason::Silence,
+        }];
+        let body = verbose_json(&checked, &RenderOptions::default());
+        let (_, checks) = body.split_once("\"coverage\":").unwrap();
+        assert_eq!(
+            checks,
+            "{\"speech_seconds\":3.0,\"covered_seconds\":2.5,\"redecoded_chunks\":2,\
+             \"uncovered\":[{\"start\":0.5,\"end\":1.0}]},\
+             \"dropped\":[{\"start\":2.5,\"end\":3.5,\"text\":\"Thank you.\",\"reason\":\"silence\"}]}"
+        );
+        assert!(!json(&checked, &RenderOptions::default()).contains("coverage"));
+    }
+
+    #[test]
     fn warnings_come_last_and_name_their_place() {
         let mut transcript = transcript(1.0, Vec::new());
         transcript.warnings.push(Warning::new("ignored_field", "the field `x` is unknown"));

@@ -22,6 +22,9 @@ const EARLIER_MS: u64 = 1_000;
 /// no word that has text is heard again.
 const GAP_PADDING_MS: u64 = 300;
 
+/// By how much the hearing that must bear out a gap's text is cut at both ends, in ms.
+const PROOF_CUT_MS: u64 = 150;
+
 /// Most stretches of a chunk that are heard again.
 const MAX_GAPS: usize = 8;
 
@@ -35,8 +38,8 @@ const DOUBTED_LOGPROB: f32 = -0.6;
 /// By how much a doubted chunk's second hearing must be likelier.
 const CLEARLY_LIKELIER: f32 = 0.1;
 
-/// Text found in a second hearing of a gap must be at least this likely, and lie under Whisper's own bound
-/// for silence: nothing was heard there at first, so it had better be sure.
+/// Text found in a hearing of a gap must be at least this likely, and lie under Whisper's own bound for
+/// silence: nothing was heard there at first, so it had better be sure.
 const MIN_GAP_LOGPROB: f32 = -0.7;
 const MAX_GAP_NO_SPEECH: f32 = 0.6;
 
@@ -118,8 +121,16 @@ pub struct Review {
 
 enum State {
     First,
-    Second { first: Vec<Segment>, is_suspicious: bool },
-    Gaps { segments: Vec<Segment>, left: VecDeque<TimeSpan> },
+    Second {
+        first: Vec<Segment>,
+        is_suspicious: bool,
+    },
+    Gaps {
+        segments: Vec<Segment>,
+        left: VecDeque<TimeSpan>,
+        /// Text found in the first of `left`, to be borne out by one more hearing.
+        found: Option<Vec<Segment>>,
+    },
 }
 
 impl Review {
@@ -149,7 +160,10 @@ impl Review {
         match std::mem::replace(&mut self.state, State::First) {
             State::First => self.after_first(heard, prompt),
             State::Second { first, is_suspicious } => self.after_second(first, is_suspicious, heard, prompt),
-            State::Gaps { segments, left } => self.after_gap(segments, left, heard),
+            State::Gaps { segments, left, found: None } => self.after_gap(segments, left, heard),
+            State::Gaps { segments, left, found: Some(found) } => {
+                self.after_proof(segments, left, found, &heard)
+            }
         }
     }
 
@@ -219,23 +233,47 @@ impl Review {
     fn next_gap(&mut self, segments: Vec<Segment>, left: VecDeque<TimeSpan>) -> Step {
         let Some(gap) = left.front() else { return self.done(segments) };
         let span = gap.widened(ms_to_samples(GAP_PADDING_MS)).clamped(self.case.chunk.span);
-        self.state = State::Gaps { segments, left };
-        self.hear(Hearing { span, warmer: true, prompted: false })
+        self.state = State::Gaps { segments, left, found: None };
+        self.hear(Hearing { span, warmer: false, prompted: false })
     }
 
+    /// A gap was heard by itself. What a recogniser says there is not to be trusted at once, for it heard
+    /// nothing before, and the sound may be none of speech: it must say so twice.
     fn after_gap(
         &mut self,
         segments: Vec<Segment>,
         mut left: VecDeque<TimeSpan>,
         heard: Vec<Segment>,
     ) -> Step {
-        left.pop_front();
-        let span = self.hearing.span;
+        let Hearing { span, .. } = self.hearing;
         let evidence = Evidence { speech: &[span], prompt: "" };
-        let is_clean = guard::suspicions(&heard, &evidence).is_empty();
-        let found = heard.into_iter().filter(|segment| is_clean && is_sure(segment));
-        let segments = found.fold(segments, |segments, mut segment| {
-            hold_to_speech(&mut segment, &[span]);
+        let found: Vec<Segment> = heard.into_iter().filter(is_sure).collect();
+        if found.is_empty() || !guard::suspicions(&found, &evidence).is_empty() {
+            left.pop_front();
+            return self.next_gap(segments, left);
+        }
+        self.state = State::Gaps { segments, left, found: Some(found) };
+        let margin = ms_to_samples(PROOF_CUT_MS).min(span.len() / 8);
+        self.hear(Hearing {
+            span: TimeSpan::new(span.start + margin, span.end - margin),
+            warmer: true,
+            prompted: false,
+        })
+    }
+
+    fn after_proof(
+        &mut self,
+        segments: Vec<Segment>,
+        mut left: VecDeque<TimeSpan>,
+        found: Vec<Segment>,
+        proof: &[Segment],
+    ) -> Step {
+        let gap = left.pop_front().unwrap_or_default().widened(ms_to_samples(GAP_PADDING_MS));
+        if !guard::agree(&found, proof) {
+            return self.next_gap(segments, left);
+        }
+        let segments = found.into_iter().fold(segments, |segments, mut segment| {
+            hold_to_speech(&mut segment, &[gap]);
             insert(segments, segment)
         });
         self.next_gap(segments, left)
@@ -456,11 +494,22 @@ mod tests {
         let mut review = Review::new(case(20.0), ALL);
         let first = spoken(" one two", &[(10.3, 10.5), (11.0, 12.0), (19.0, 19.5)]);
         let hearing = hear(review.take(vec![first], ""));
-        assert_eq!((hearing.span, hearing.warmer), (span(12.2, 18.8), true));
-        let reviewed = done(review.take(vec![segment(12.6, 18.4, " and a half")], ""));
+        assert_eq!((hearing.span, hearing.warmer), (span(12.2, 18.8), false));
+        let proof = hear(review.take(vec![segment(12.6, 18.4, " and a half")], ""));
+        assert_eq!((proof.span, proof.warmer), (span(12.35, 18.65), true));
+        let reviewed = done(review.take(vec![segment(12.6, 18.4, " And a half.")], ""));
         assert_eq!(reviewed.segments.len(), 3);
         assert_eq!(reviewed.segments[1].text, " and a half");
         assert_eq!(reviewed.uncovered, []);
+    }
+
+    #[test]
+    fn text_in_a_gap_that_is_heard_only_once_is_not_believed() {
+        let mut review = Review::new(case(14.0), ALL);
+        hear(review.take(Vec::new(), ""));
+        hear(review.take(vec![segment(10.5, 13.0, " Now repair our boat.")], ""));
+        let reviewed = done(review.take(vec![segment(10.5, 13.0, " The dinner is cold.")], ""));
+        assert_eq!((texts(&reviewed), reviewed.uncovered.len()), (vec![], 1));
     }
 
     #[test]

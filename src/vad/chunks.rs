@@ -60,8 +60,8 @@ pub struct Chunker {
     packed: Vec<TimeSpan>,
     /// Where the open chunk begins to own, if that is later than it begins to hear.
     owned_start: SampleIndex,
-    /// Where the next region is to be heard from, when it goes on with the last one's speech.
-    heard_from: Option<SampleIndex>,
+    /// Where the last region was cut, and where one that goes on there is to be heard from.
+    cut: Option<(SampleIndex, SampleIndex)>,
 }
 
 impl Chunker {
@@ -75,7 +75,7 @@ impl Chunker {
             max_pause: ms_to_samples(MAX_BRIDGED_PAUSE_MS),
             packed: Vec::new(),
             owned_start: 0,
-            heard_from: None,
+            cut: None,
         }
     }
 
@@ -105,7 +105,10 @@ impl Chunker {
 
     /// The region with what is heard beyond its cuts.
     fn heard(&mut self, region: SpeechRegion) -> TimeSpan {
-        let start = self.heard_from.take().map_or(region.span.start, |from| from.min(region.span.start));
+        let start = match self.cut.take() {
+            Some((cut, from)) if cut == region.span.start => from,
+            _ => region.span.start,
+        };
         let beyond = if region.continues { self.overlap / 2 } else { 0 };
         TimeSpan::new(start, region.span.end + beyond)
     }
@@ -115,7 +118,7 @@ impl Chunker {
         let mut chunk = self.close(self.packed.len())?;
         chunk.owned = TimeSpan::new(chunk.owned.start, cut.max(chunk.owned.start));
         self.owned_start = cut;
-        self.heard_from = Some(cut.saturating_sub(self.overlap / 2).max(chunk.span.start + 1));
+        self.cut = Some((cut, cut.saturating_sub(self.overlap / 2).max(chunk.span.start + 1)));
         Some(chunk)
     }
 
@@ -380,5 +383,14 @@ mod tests {
         let options = ChunkOptions::default();
         let LongestRegion { length, lookahead } = options.longest_region();
         assert_eq!(length + 2 * lookahead, ms_to_samples(options.max_ms));
+    }
+
+    #[test]
+    fn a_region_elsewhere_does_not_go_on_from_a_cut() {
+        let mut chunker = Chunker::new(ChunkOptions::default());
+        chunker.push(SpeechRegion { span: span(0.0, 20.0), confidence: 1.0, continues: true });
+        chunker.push(SpeechRegion { span: span(90.0, 92.0), confidence: 1.0, continues: false });
+        let last = chunker.finish();
+        assert_eq!(last, [Chunk { span: span(90.0, 92.0), owned: span(90.0, 92.0) }]);
     }
 }
