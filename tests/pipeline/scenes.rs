@@ -150,26 +150,24 @@ fn clicks(length: usize, random: &mut Random) -> Vec<f32> {
 }
 
 /// Adds a tone of `overtones` partials that fade with their number, shaped by `envelope(seconds)`.
-fn tone(
-    samples: &mut [f32],
-    from: usize,
-    length: usize,
-    frequency: f32,
-    overtones: usize,
-    envelope: impl Fn(f32) -> f32,
-) {
-    let end = (from + length).min(samples.len());
+fn tone(samples: &mut [f32], frequency: f32, overtones: usize, envelope: impl Fn(f32) -> f32) {
     for partial in 1..=overtones {
         let pitch = frequency * partial as f32;
-        if pitch > RATE * 0.45 || from >= end {
+        if pitch > RATE * 0.45 {
             break;
         }
         let mut phase = 0.0f32;
-        for (n, sample) in samples[from..end].iter_mut().enumerate() {
+        for (n, sample) in samples.iter_mut().enumerate() {
             *sample += phase.sin() * envelope(n as f32 / RATE) / (partial * partial) as f32;
             phase = (phase + TAU * pitch / RATE) % TAU;
         }
     }
+}
+
+/// The samples from `from` on, `length` of them if there are so many.
+fn part(samples: &mut [f32], from: usize, length: usize) -> &mut [f32] {
+    let end = (from + length).min(samples.len());
+    &mut samples[from..end]
 }
 
 /// Frequency of the note `steps` semitones above A at 110 Hz.
@@ -191,7 +189,7 @@ fn pads(length: usize, random: &mut Random) -> Vec<f32> {
         let (root, minor) = CHORDS[index % CHORDS.len()];
         for step in [0, if minor { 3 } else { 4 }, 7, 12] {
             let swell = |t: f32| (t / 0.6).min(1.0) * ((3.2 - t) / 0.8).clamp(0.0, 1.0);
-            tone(&mut samples, from, bar + bar / 10, note(root + step + shift), 3, swell);
+            tone(part(&mut samples, from, bar + bar / 10), note(root + step + shift), 3, swell);
         }
     }
     samples
@@ -205,11 +203,13 @@ fn melody(length: usize, random: &mut Random) -> Vec<f32> {
         let pluck = |t: f32| (t / 0.005).min(1.0) * (-t * 5.0).exp();
         if random.below(4) > 0 {
             let steps = SCALE[random.below(SCALE.len())] + 12 * random.below(2) as i32 + 12 + shift;
-            tone(&mut samples, from, beat * 4, note(steps), 5, pluck);
+            tone(part(&mut samples, from, beat * 4), note(steps), 5, pluck);
         }
         if index % 4 == 0 {
             let root = CHORDS[index / 16 % CHORDS.len()].0 - 12 + shift;
-            tone(&mut samples, from, beat * 4, note(root), 3, |t| (t / 0.01).min(1.0) * (-t * 2.5).exp());
+            tone(part(&mut samples, from, beat * 4), note(root), 3, |t| {
+                (t / 0.01).min(1.0) * (-t * 2.5).exp()
+            });
         }
     }
     samples
