@@ -26,7 +26,7 @@ const LONG_REPEATS: usize = 5;
 /// Repetitions of the phrase that stay when a loop is cut out.
 const KEPT_REPEATS: usize = 1;
 
-/// Letters and digits per second of speech that are suspicious. The fixtures have at most 19; 30 are some
+/// Letters and digits per second of speech that are suspicious. The fixtures have at most 17; 30 are some
 /// 400 English words a minute, an auctioneer.
 const SUSPICIOUS_RATE: f32 = 30.0;
 

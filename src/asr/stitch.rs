@@ -417,6 +417,25 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn a_phrase_that_both_sides_have_once_joins_them_though_its_times_are_off() {
+        let said = |text: &str, start_ms: u64| -> Vec<Word> {
+            let place = |(n, text): (u64, &str)| word(text, start_ms + 300 * n, start_ms + 300 * n + 250);
+            (0..).zip(text.split(' ')).map(place).collect()
+        };
+        let (left, right) = (said("we will meet at ten", 1_000), said("will meet at ten tomorrow", 4_000));
+        let unit = |word: &Word| Unit { text: "", span: word.span, probability: word.probability };
+        let units = |words: &[Word]| words.iter().map(unit).collect::<Vec<_>>();
+        let (mut l, mut r) = (units(&left), units(&right));
+        l.iter_mut().zip(&left).for_each(|(unit, word)| unit.text = &word.text);
+        r.iter_mut().zip(&right).for_each(|(unit, word)| unit.text = &word.text);
+        assert_eq!(align(&l, &r), []);
+        assert_eq!(common_phrase(&l, &r), [(1, 0), (2, 1), (3, 2), (4, 3)]);
+        assert_eq!(common_phrase(&l[3..], &r), [], "two words are chance");
+        let twice: Vec<Unit<'_>> = l.iter().chain(&l).map(|unit| Unit { ..*unit }).collect();
+        assert_eq!(common_phrase(&twice, &r), [], "which of the two?");
+    }
+
+    #[test]
     fn pairs_in_a_row_are_counted() {
         assert_eq!(run_lengths(&[(0, 1), (1, 2), (2, 3), (4, 4), (6, 5), (7, 6)]), [3, 3, 3, 1, 2, 2]);
         assert_eq!(run_lengths(&[]), [0; 0]);
