@@ -15,7 +15,7 @@ use crate::asr::whisper::EncoderEngine;
 use crate::asr::whisper::MAX_DECODERS;
 use crate::audio::AudioOptions;
 use crate::models::catalogue::ModelsOptions;
-use crate::pipeline::PipelineOptions;
+use crate::pipeline::{PipelineOptions, ReviewChecks};
 use crate::runtime::device::Device;
 use crate::vad::{ChunkOptions, VadOptions};
 
@@ -83,6 +83,8 @@ pub struct Settings {
     pub vad_silence_ms: u64,
     pub vad_padding_ms: u64,
     pub chunk_max_ms: u64,
+    pub guard: bool,
+    pub coverage: bool,
     pub log_level: String,
     pub log_format: LogFormat,
 }
@@ -243,6 +245,7 @@ impl Settings {
                 temperature_increment: self.temperature_increment,
                 ..DecodingOptions::default()
             },
+            checks: ReviewChecks { guard: self.guard, coverage: self.coverage },
         }
     }
 

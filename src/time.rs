@@ -64,6 +64,16 @@ impl TimeSpan {
         Self { start: self.start + offset, end: self.end + offset }
     }
 
+    /// The length of what both spans hold, in samples.
+    pub fn common(&self, other: TimeSpan) -> SampleIndex {
+        self.end.min(other.end).saturating_sub(self.start.max(other.start))
+    }
+
+    /// The span grown by `margin` at both ends, not before 0.
+    pub fn widened(&self, margin: SampleIndex) -> Self {
+        Self { start: self.start.saturating_sub(margin), end: self.end.saturating_add(margin) }
+    }
+
     /// The part inside `bounds`; empty (at the nearer edge) where they do not meet.
     pub fn clamped(&self, bounds: TimeSpan) -> Self {
         let start = self.start.clamp(bounds.start, bounds.end);
@@ -80,6 +90,8 @@ pub struct SpeechRegion {
     pub span: TimeSpan,
     /// Mean speech probability over the region, in [0, 1].
     pub confidence: f32,
+    /// Whether speech goes on after it: the region had grown too long and was cut at its weakest moment.
+    pub continues: bool,
 }
 
 /// A stretch to be fed to the recogniser in one piece.

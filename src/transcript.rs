@@ -101,6 +101,55 @@ impl Warning {
     }
 }
 
+/// Why recognised text was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// The recogniser went round in circles.
+    Loop,
+    /// More text than anybody could say in the time.
+    Rate,
+    /// Text where nobody speaks.
+    Silence,
+    /// The prompt came back as if it had been spoken.
+    Prompt,
+}
+
+impl DropReason {
+    /// Stable lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "loop",
+            Self::Rate => "rate",
+            Self::Silence => "silence",
+            Self::Prompt => "prompt",
+        }
+    }
+}
+
+/// Text that the recogniser gave and the guard left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DroppedText {
+    /// Where it claimed to be spoken.
+    pub span: TimeSpan,
+    /// What it said.
+    pub text: String,
+    /// Why it is not in the transcript.
+    pub reason: DropReason,
+}
+
+/// How much of the speech that was found has text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Coverage {
+    /// Speech found by voice activity, in samples.
+    pub speech: SampleIndex,
+    /// How much of it lies under text, in samples; at most `speech`.
+    pub covered: SampleIndex,
+    /// Chunks decoded more than once, for whatever reason.
+    pub redecoded_chunks: usize,
+    /// Speech without text, in order, however often it was decoded.
+    pub uncovered: Vec<TimeSpan>,
+}
+
 /// The whole answer. Segments are ordered by start; the full text is derived, never stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transcript {
@@ -118,6 +167,10 @@ pub struct Transcript {
     pub turns: Vec<SpeakerTurn>,
     /// Tokens of prompt given to the model, for usage figures.
     pub prompt_tokens: usize,
+    /// What the guard left out; empty when it was off.
+    pub dropped: Vec<DroppedText>,
+    /// How much of the speech has text; `None` when that was not checked.
+    pub coverage: Option<Coverage>,
     /// What the client should know.
     pub warnings: Vec<Warning>,
 }

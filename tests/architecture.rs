@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 13] = [
+const PURE: [&str; 18] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
@@ -35,9 +35,14 @@ const PURE: [&str; 13] = [
     "vad/regions.rs",
     "vad/chunks.rs",
     "asr/queue.rs",
+    "asr/guard.rs",
+    "asr/speech_times.rs",
     "asr/stitch.rs",
     "asr/words.rs",
     "asr/language.rs",
+    "pipeline/coverage.rs",
+    "pipeline/review.rs",
+    "output/pieces.rs",
     "output/json.rs",
     "output/subtitles.rs",
     "output/text.rs",

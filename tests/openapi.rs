@@ -149,7 +149,7 @@ fn the_fields_of_the_document_are_those_that_are_known() {
 fn answers_match_their_schemas() {
     let document = Document::read();
     let words = ("timestamp_granularities[]", "word");
-    let requests: [&[(&str, &str)]; 10] = [
+    let requests: [&[(&str, &str)]; 11] = [
         &[],
         &[("response_format", "text")],
         &[("response_format", "srt")],
@@ -157,6 +157,7 @@ fn answers_match_their_schemas() {
         &[("response_format", "verbose_json")],
         &[("response_format", "verbose_json"), words],
         &[("response_format", "verbose_json"), words, ("timestamp_granularities[]", "segment")],
+        &[("response_format", "verbose_json"), ("guard", "true"), ("coverage", "true")],
         &[("model", "gpt-transcribe"), ("include[]", "logprobs")],
         &[("stream", "true")],
         &[("stream", "true"), ("include[]", "logprobs"), ("unknown", "x"), ("model", "gpt-transcribe")],

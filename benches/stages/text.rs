@@ -118,6 +118,8 @@ fn transcript(duration: SampleIndex) -> Transcript {
         duration,
         segments: segments(TimeSpan::new(0, duration)),
         turns: Vec::new(),
+        dropped: Vec::new(),
+        coverage: None,
         prompt_tokens: 0,
         warnings: Vec::new(),
     }

@@ -76,6 +76,8 @@ impl Backend for Idle {
             duration: 16_000,
             segments: Vec::new(),
             turns: Vec::new(),
+            dropped: Vec::new(),
+            coverage: None,
             prompt_tokens: 0,
             warnings: Vec::new(),
         };

@@ -51,7 +51,12 @@ impl Endpoint {
         match field {
             "model" | "prompt" | "response_format" | "temperature" => true,
             // Our own additions.
-            "beam_size" | "condition_on_previous_text" | "chunking_strategy" | "priority" => true,
+            "beam_size"
+            | "condition_on_previous_text"
+            | "chunking_strategy"
+            | "priority"
+            | "guard"
+            | "coverage" => true,
             "language"
             | "languages"
             | "keywords"

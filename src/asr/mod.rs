@@ -1,15 +1,18 @@
 //! Speech to text: chunks in, segments with words, times and the model's own quality numbers out.
 //!
-//! `whisper` is the engine, `engine` the pool of its workers, `queue` the fair order of their work, `tuning` finds how many of them are
-//! best, `quantize` makes weights smaller, `words` forms words from tokens,
-//! `language` decides the language from several windows, `stitch` joins overlapping chunks. Knows spans
-//! and samples, nothing of files, requests or wire formats.
+//! `whisper` is the engine, `engine` the pool of its workers, `queue` the fair order of their work, `tuning`
+//! finds how many of them are best; `ggml` knows the model files, `quantize` makes weights smaller; `words` forms
+//! words from tokens, `language` decides the language from several windows, `guard` finds invented text,
+//! `speech_times` holds times to speech, `stitch` joins overlapping chunks. Knows spans and samples, nothing of
+//! files, requests or wire formats.
 
 pub mod engine;
 pub mod ggml;
+pub mod guard;
 pub mod language;
 pub mod quantize;
 pub mod queue;
+pub mod speech_times;
 pub mod stitch;
 pub mod tuning;
 pub mod whisper;

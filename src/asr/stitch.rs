@@ -19,6 +19,9 @@ const MAX_TIME_DIFFERENCE_MS: u64 = 1_000;
 /// recogniser may give hundreds, and those nearest to the seam suffice.
 const MAX_ALIGNED_WORDS: usize = 256;
 
+/// Words in a row that both sides heard alike and that are no chance.
+const TRUSTED_RUN: usize = 3;
+
 /// Joins the segments of consecutive chunks.
 ///
 /// Segments that reach into an overlap must carry words, or the seam can only keep or drop them whole:
@@ -193,12 +196,57 @@ fn seam_at_match(
     let right_to = right.iter().position(|unit| unit.span.start >= overlap.end).unwrap_or(right.len());
     let right_to = right_to.min(MAX_ALIGNED_WORDS);
     let pairs = align(&left[left_from..], &right[..right_to]);
-    let distance = |&(i, j): &(usize, usize)| {
+    let pairs = if pairs.is_empty() { common_phrase(&left[left_from..], &right[..right_to]) } else { pairs };
+    let distance = |(i, j): (usize, usize)| {
         let at = left[left_from + i].span.midpoint().midpoint(right[j].span.midpoint());
         at.abs_diff(middle)
     };
-    let (i, j) = pairs.into_iter().min_by_key(distance)?;
+    // A single word in common may be chance, where one side heard nonsense at its edge.
+    let runs = run_lengths(&pairs);
+    let best = (0..pairs.len()).min_by_key(|&at| (runs[at] < TRUSTED_RUN, distance(pairs[at])))?;
+    let (i, j) = pairs[best];
     Some(Seam { left: left_from + i + 1, right: j + 1 })
+}
+
+/// For each pair, how many pairs in a row with no word between them it belongs to.
+fn run_lengths(pairs: &[(usize, usize)]) -> Vec<usize> {
+    let follows = |at: usize| at > 0 && pairs[at] == (pairs[at - 1].0 + 1, pairs[at - 1].1 + 1);
+    let mut lengths = vec![0; pairs.len()];
+    let mut first = 0;
+    for at in 0..pairs.len() {
+        if !follows(at) {
+            first = at;
+        }
+        if at + 1 == pairs.len() || !follows(at + 1) {
+            lengths[first..=at].fill(at + 1 - first);
+        }
+    }
+    lengths
+}
+
+/// The pairs of the longest phrase that both sides have and neither has twice, wherever their times put it:
+/// times may be off by seconds where a recogniser was lost. Empty when there is none of `TRUSTED_RUN` words.
+fn common_phrase(left: &[Unit<'_>], right: &[Unit<'_>]) -> Vec<(usize, usize)> {
+    let keys = |units: &[Unit<'_>]| units.iter().map(|unit| normalised(unit.text)).collect::<Vec<_>>();
+    let (left, right) = (keys(left), keys(right));
+    let same = |i: usize, j: usize| !left[i].is_empty() && left[i] == right[j];
+    let mut best = (0, 0, 0);
+    for i in 0..left.len() {
+        for j in 0..right.len() {
+            let length =
+                (0..).take_while(|n| i + n < left.len() && j + n < right.len() && same(i + n, j + n)).count();
+            if length > best.2 {
+                best = (i, j, length);
+            }
+        }
+    }
+    let (i, j, length) = best;
+    let occurs =
+        |words: &[String]| words.windows(length).filter(|phrase| *phrase == &left[i..i + length]).count();
+    if length < TRUSTED_RUN || occurs(&left) != 1 || occurs(&right) != 1 {
+        return Vec::new();
+    }
+    (0..length).map(|n| (i + n, j + n)).collect()
 }
 
 /// The common subsequence of two word lists with the greatest weight, as index pairs.
@@ -311,6 +359,19 @@ fn keep_units(segments: &mut Vec<Segment>, from: usize, to: usize) {
     });
 }
 
+/// The segment's words that begin before `at`, and the others, as segments of their own. `None` when it has no
+/// words on one of the sides.
+pub fn split_at(segment: &Segment, at: SampleIndex) -> Option<(Segment, Segment)> {
+    let count = segment.words.partition_point(|word| word.span.start < at);
+    if count == 0 || count == segment.words.len() {
+        return None;
+    }
+    let (mut left, mut right) = (segment.clone(), segment.clone());
+    trim(&mut left, 0..count);
+    trim(&mut right, count..segment.words.len());
+    Some((left, right))
+}
+
 /// Reduces a segment to some of its words: text, times and tokens follow; its quality numbers stay those
 /// of the window it was decoded from. `kept` is neither empty nor all.
 fn trim(segment: &mut Segment, kept: std::ops::Range<usize>) {
@@ -354,6 +415,31 @@ fn tokens_within(tokens: Vec<Token>, written: &str, range: std::ops::Range<usize
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_phrase_that_both_sides_have_once_joins_them_though_its_times_are_off() {
+        let said = |text: &str, start_ms: u64| -> Vec<Word> {
+            let place = |(n, text): (u64, &str)| word(text, start_ms + 300 * n, start_ms + 300 * n + 250);
+            (0..).zip(text.split(' ')).map(place).collect()
+        };
+        let (left, right) = (said("we will meet at ten", 1_000), said("will meet at ten tomorrow", 4_000));
+        let unit = |word: &Word| Unit { text: "", span: word.span, probability: word.probability };
+        let units = |words: &[Word]| words.iter().map(unit).collect::<Vec<_>>();
+        let (mut l, mut r) = (units(&left), units(&right));
+        l.iter_mut().zip(&left).for_each(|(unit, word)| unit.text = &word.text);
+        r.iter_mut().zip(&right).for_each(|(unit, word)| unit.text = &word.text);
+        assert_eq!(align(&l, &r), []);
+        assert_eq!(common_phrase(&l, &r), [(1, 0), (2, 1), (3, 2), (4, 3)]);
+        assert_eq!(common_phrase(&l[3..], &r), [], "two words are chance");
+        let twice: Vec<Unit<'_>> = l.iter().chain(&l).map(|unit| Unit { ..*unit }).collect();
+        assert_eq!(common_phrase(&twice, &r), [], "which of the two?");
+    }
+
+    #[test]
+    fn pairs_in_a_row_are_counted() {
+        assert_eq!(run_lengths(&[(0, 1), (1, 2), (2, 3), (4, 4), (6, 5), (7, 6)]), [3, 3, 3, 1, 2, 2]);
+        assert_eq!(run_lengths(&[]), [0; 0]);
+    }
 
     const MS: u64 = 16;
 

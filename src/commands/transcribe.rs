@@ -18,7 +18,7 @@ use crate::output::{self, RenderOptions, ResponseFormat};
 use crate::pipeline::{Control, Event, Pipeline, Request};
 use crate::server::Parts;
 use crate::time::samples_to_seconds;
-use crate::transcript::{Task, Transcript};
+use crate::transcript::{DroppedText, Task, Transcript};
 
 /// Flags of `transcribe`.
 #[derive(Args)]
@@ -164,10 +164,36 @@ fn one_file(
     if !bars.is_hidden() {
         bars.suspend(|| eprintln!("{line}"));
     }
+    for line in findings(&transcript) {
+        bars.suspend(|| eprintln!("diarist: {}: {line}", file.display()));
+    }
     for warning in &transcript.warnings {
-        bars.suspend(|| eprintln!("diarist: {}: warning: {}", file.display(), warning.message));
+        let place = warning.span.map_or(String::new(), |span| {
+            format!(" ({:.2} to {:.2} s)", samples_to_seconds(span.start), samples_to_seconds(span.end))
+        });
+        bars.suspend(|| eprintln!("diarist: {}: warning: {}{place}", file.display(), warning.message));
     }
     Ok(transcript)
+}
+
+/// What was left out, and how much speech has text if not all has; the places without are among the warnings.
+fn findings(transcript: &Transcript) -> Vec<String> {
+    let seconds = samples_to_seconds;
+    let mut lines: Vec<String> = transcript
+        .dropped
+        .iter()
+        .map(|dropped| {
+            let DroppedText { span, text, reason } = dropped;
+            let (start, end, reason) = (seconds(span.start), seconds(span.end), reason.name());
+            format!("left out at {start:.2} to {end:.2} s ({reason}): {text}")
+        })
+        .collect();
+    if let Some(coverage) = transcript.coverage.as_ref().filter(|coverage| coverage.covered < coverage.speech)
+    {
+        let (covered, speech) = (seconds(coverage.covered), seconds(coverage.speech));
+        lines.push(format!("{covered:.1} s of {speech:.1} s of speech have text"));
+    }
+    lines
 }
 
 /// Says what is wrong with a path before the pipeline takes it for a failing disk, or waits at a pipe.

@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use crate::language::Language;
-use crate::transcript::{Segment, Task, Transcript, Warning, Word};
+use crate::time::TimeSpan;
+use crate::transcript::{Coverage, DroppedText, Segment, Task, Transcript, Warning, Word};
 
 use super::pieces::{Piece, Trimmer, segment_pieces};
 use super::{RenderOptions, UsageKind, seconds};
@@ -59,6 +60,12 @@ pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String 
         /// An extension: how sure the model is of a language that it was not told.
         #[serde(skip_serializing_if = "Option::is_none")]
         language_probability: Option<f32>,
+        /// An extension: how much of the speech has text, where that was checked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        coverage: Option<CoverageBody>,
+        /// An extension: text that was left out.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        dropped: Vec<DroppedBody<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<WarningBody<'a>>,
     }
@@ -81,6 +88,8 @@ pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String 
         // The schema fixes the usage of this format to seconds, for any model.
         usage: is_transcription.then(|| Usage::of(transcript, UsageKind::Duration)),
         language_probability: transcript.language_probability.filter(|_| is_transcription),
+        coverage: transcript.coverage.as_ref().map(CoverageBody::of),
+        dropped: transcript.dropped.iter().map(DroppedBody::of).collect(),
         warnings: warnings(transcript),
     })
 }
@@ -204,6 +213,52 @@ impl<'a> SegmentBody<'a> {
             compression_ratio: finite(segment.compression_ratio),
             no_speech_prob: finite(segment.no_speech_prob),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct CoverageBody {
+    speech_seconds: f64,
+    covered_seconds: f64,
+    redecoded_chunks: usize,
+    uncovered: Vec<SpanBody>,
+}
+
+impl CoverageBody {
+    fn of(coverage: &Coverage) -> Self {
+        Self {
+            speech_seconds: seconds(coverage.speech),
+            covered_seconds: seconds(coverage.covered),
+            redecoded_chunks: coverage.redecoded_chunks,
+            uncovered: coverage.uncovered.iter().map(SpanBody::of).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SpanBody {
+    start: f64,
+    end: f64,
+}
+
+impl SpanBody {
+    fn of(span: &TimeSpan) -> Self {
+        Self { start: seconds(span.start), end: seconds(span.end) }
+    }
+}
+
+#[derive(Serialize)]
+struct DroppedBody<'a> {
+    start: f64,
+    end: f64,
+    text: &'a str,
+    reason: &'static str,
+}
+
+impl<'a> DroppedBody<'a> {
+    fn of(dropped: &'a DroppedText) -> Self {
+        let SpanBody { start, end } = SpanBody::of(&dropped.span);
+        Self { start, end, text: &dropped.text, reason: dropped.reason.name() }
     }
 }
 
@@ -374,6 +429,32 @@ mod tests {
         assert_eq!(verbose["task"], "translate");
         assert_eq!(verbose["language"], "english");
         assert!(verbose.get("words").is_none() && verbose.get("usage").is_none());
+    }
+
+    #[test]
+    fn coverage_and_dropped_text_come_before_the_warnings() {
+        let mut checked = transcript(4.0, vec![]);
+        let span = |start: u64, end: u64| TimeSpan::new(start * 8_000, end * 8_000);
+        checked.coverage = Some(Coverage {
+            speech: 48_000,
+            covered: 40_000,
+            redecoded_chunks: 2,
+            uncovered: vec![span(1, 2)],
+        });
+        checked.dropped = vec![DroppedText {
+            span: span(5, 7),
+            text: "Thank you.".into(),
+            reason: crate::transcript::DropReason::Silence,
+        }];
+        let body = verbose_json(&checked, &RenderOptions::default());
+        let (_, checks) = body.split_once("\"coverage\":").unwrap();
+        assert_eq!(
+            checks,
+            "{\"speech_seconds\":3.0,\"covered_seconds\":2.5,\"redecoded_chunks\":2,\
+             \"uncovered\":[{\"start\":0.5,\"end\":1.0}]},\
+             \"dropped\":[{\"start\":2.5,\"end\":3.5,\"text\":\"Thank you.\",\"reason\":\"silence\"}]}"
+        );
+        assert!(!json(&checked, &RenderOptions::default()).contains("coverage"));
     }
 
     #[test]

@@ -183,6 +183,8 @@ pub(crate) mod samples {
             duration: seconds_to_samples(duration),
             segments,
             turns: Vec::new(),
+            dropped: Vec::new(),
+            coverage: None,
             prompt_tokens: 0,
             warnings: Vec::new(),
         }

@@ -1,18 +1,23 @@
 //! The whole story of one request: file in, transcript out.
 //!
 //! `plan` decides everything before any work, `scan` finds speech and cuts it into chunks as it is asked,
-//! `recognise` sends chunks through the engine and puts their text in order, `control` carries cancel,
+//! `recognise` sends chunks through the engine and puts their text in order, `review` and `coverage` decide what
+//! is heard again and what is left out, `findings` gathers that, `control` carries cancel,
 //! progress and finished segments. Blocking; called from a pipeline thread, never from an async one.
 
 pub mod control;
+mod coverage;
 pub mod error;
+mod findings;
 pub mod plan;
 mod recognise;
+mod review;
 mod scan;
 
 pub use control::{Control, Event, Stage};
 pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
+pub use review::ReviewChecks;
 
 /// Parts of a request, for the rooms above.
 pub use crate::asr::engine::Priority;

@@ -9,6 +9,7 @@ use crate::transcript::{Task, Warning};
 use crate::vad::{ChunkOptions, VadOptions};
 
 use super::PipelineError;
+use super::review::ReviewChecks;
 
 /// What holds for every request unless it says otherwise.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct PipelineOptions {
     pub chunks: ChunkOptions,
     /// How chunks are decoded.
     pub decoding: DecodingOptions,
+    /// What is checked of their text.
+    pub checks: ReviewChecks,
 }
 
 /// How the recording is cut (`chunking_strategy`).
@@ -60,6 +63,10 @@ pub struct Request {
     pub condition_on_previous_text: bool,
     /// How soon its chunks are served beside those of other requests.
     pub priority: Priority,
+    /// Whether text that nobody said is looked for and left out, or `None` as configured.
+    pub guard: Option<bool>,
+    /// Whether speech without text is looked for and heard again, or `None` as configured.
+    pub coverage: Option<bool>,
 }
 
 impl Request {
@@ -78,6 +85,8 @@ impl Request {
             word_times: false,
             condition_on_previous_text: false,
             priority: Priority::default(),
+            guard: None,
+            coverage: None,
         }
     }
 }
@@ -98,6 +107,8 @@ pub(crate) struct Plan {
     pub condition_on_previous_text: bool,
     /// How soon its chunks are served beside those of other requests.
     pub priority: Priority,
+    /// What is checked of the text.
+    pub checks: ReviewChecks,
     /// What will be done differently than asked.
     pub warnings: Vec<Warning>,
 }
@@ -132,6 +143,10 @@ impl Plan {
             decoding,
             condition_on_previous_text: request.condition_on_previous_text,
             priority: request.priority,
+            checks: ReviewChecks {
+                guard: request.guard.unwrap_or(options.checks.guard),
+                coverage: request.coverage.unwrap_or(options.checks.coverage),
+            },
             warnings: limits_of(request, spec, id),
         })
     }

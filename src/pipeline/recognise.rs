@@ -9,10 +9,12 @@ use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
 use crate::language::Language;
 use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
-use crate::transcript::{Segment, Transcript, Warning};
+use crate::transcript::{Segment, Transcript};
 use crate::vad::VoiceActivityDetector;
 
+use super::findings::Findings;
 use super::plan::Plan;
+use super::review::{Case, Hearing, Review, Reviewed, Step};
 use super::scan::ChunkScan;
 use super::{Control, Event, PipelineError, Stage, StageClock};
 
@@ -24,6 +26,9 @@ const LANGUAGE_SEARCH: SampleIndex = ms_to_samples(60_000);
 
 /// Characters of earlier text given to a chunk that asked for it; more than the model keeps.
 const CONTEXT_CHARS: usize = 1_000;
+
+/// By how much the temperature is raised when something is heard again: two of Whisper's own steps.
+const WARMER: f32 = 0.4;
 
 /// What is listened to, and by whom speech is found in it.
 pub struct Recording<'a> {
@@ -68,10 +73,13 @@ pub fn recognise(
         stitcher: Stitcher::default(),
         segments: Vec::new(),
         prompt_tokens: 0,
-        failed: Vec::new(),
+        findings: Findings::new(plan.checks),
+        failure: None,
         recognised: 0,
+        submitted_until: 0,
     };
-    let (segments, prompt_tokens, warnings) = run.drain(scan, clock)?;
+    let Recognised { segments, prompt_tokens, findings } = run.drain(scan, clock)?;
+    findings.log();
     Ok(Transcript {
         task: plan.decoding.task,
         language,
@@ -80,7 +88,9 @@ pub fn recognise(
         segments,
         turns: Vec::new(),
         prompt_tokens,
-        warnings,
+        warnings: findings.warnings(),
+        coverage: findings.coverage,
+        dropped: findings.dropped,
     })
 }
 
@@ -137,31 +147,43 @@ struct Run<'a> {
     /// Chunks in order whose text has not been stitched; the first has index `next_index`.
     waiting: VecDeque<Waiting>,
     /// Text that came before its turn.
-    done: BTreeMap<usize, Result<ChunkTranscript, AsrError>>,
+    done: BTreeMap<usize, Result<Reviewed, (Chunk, AsrError)>>,
     next_index: usize,
     stitcher: Stitcher,
     segments: Vec<Segment>,
     prompt_tokens: usize,
-    failed: Vec<(Chunk, AsrError)>,
+    findings: Findings,
+    /// Why the last chunk that failed did.
+    failure: Option<AsrError>,
     recognised: usize,
+    /// End of the last chunk given to the engine.
+    submitted_until: SampleIndex,
+}
+
+/// What all chunks gave.
+struct Recognised {
+    segments: Vec<Segment>,
+    prompt_tokens: usize,
+    findings: Findings,
 }
 
 struct Waiting {
-    chunk: Chunk,
+    review: Review,
+    /// The prompt of its hearings.
+    prompt: String,
     tried_again: bool,
 }
 
 impl Run<'_> {
-    fn drain(
-        mut self,
-        mut scan: ChunkScan<'_>,
-        clock: &mut StageClock,
-    ) -> Result<(Vec<Segment>, usize, Vec<Warning>), PipelineError> {
+    fn drain(mut self, mut scan: ChunkScan<'_>, clock: &mut StageClock) -> Result<Recognised, PipelineError> {
         let mut heard_all = false;
         loop {
             while !heard_all && self.waiting.len() < self.limit {
                 match clock.time(Stage::Vad, || scan.next_chunk())? {
-                    Some(chunk) => self.submit_new(chunk),
+                    Some(chunk) => {
+                        let speech = scan.speech_in(&chunk);
+                        self.submit_new(chunk, speech);
+                    }
                     None => heard_all = true,
                 }
             }
@@ -173,28 +195,54 @@ impl Run<'_> {
         let rest = self.stitcher.finish();
         Self::accept(&mut self.segments, self.plan, self.control, rest);
         if self.recognised == 0
-            && let Some((_, error)) = self.failed.pop()
+            && let Some(error) = self.failure.take()
         {
             return Err(error.into());
         }
-        let warnings = self.failed.iter().map(failed_chunk).collect();
-        Ok((self.segments, self.prompt_tokens, warnings))
+        let Self { segments, prompt_tokens, findings, .. } = self;
+        Ok(Recognised { segments, prompt_tokens, findings })
     }
 
-    fn submit_new(&mut self, chunk: Chunk) {
+    fn submit_new(&mut self, chunk: Chunk, speech: Vec<TimeSpan>) {
         let index = self.next_index + self.waiting.len();
-        self.waiting.push_back(Waiting { chunk, tried_again: false });
-        self.submit(index, chunk);
+        let case = Case {
+            chunk,
+            speech,
+            padding: ms_to_samples(self.plan.vad.speech_pad_ms),
+            earliest: self.submitted_until.min(chunk.span.start),
+            longest: ms_to_samples(self.plan.chunks.max_ms),
+        };
+        self.submitted_until = chunk.span.end;
+        let prompt = if self.plan.condition_on_previous_text {
+            format!("{} {}", self.options.prompt, self.text_so_far()).trim().to_owned()
+        } else {
+            self.options.prompt.clone()
+        };
+        self.waiting.push_back(Waiting {
+            review: Review::new(case, self.plan.checks),
+            prompt,
+            tried_again: false,
+        });
+        self.submit(index, Hearing::first(chunk.span));
     }
 
-    fn submit(&self, index: usize, chunk: Chunk) {
-        let mut options = self.options.clone();
-        // The seam of overlapping chunks is found by words.
-        options.word_times |= chunk.span != chunk.owned;
-        if self.plan.condition_on_previous_text {
-            options.prompt = format!("{} {}", options.prompt, self.text_so_far()).trim().to_owned();
-        }
-        self.session.submit(index, reader(self.spool, chunk.span), Arc::new(options));
+    /// Gives the engine what is to be heard for chunk `index`.
+    fn submit(&self, index: usize, hearing: Hearing) {
+        let Waiting { review, prompt, .. } = &self.waiting[index - self.next_index];
+        let Hearing { span, warmer, prompted } = hearing;
+        let chunk = review.chunk();
+        let options = DecodingOptions {
+            // The seam of overlapping chunks is found by words.
+            word_times: self.options.word_times || chunk.span != chunk.owned,
+            prompt: if prompted { prompt.clone() } else { String::new() },
+            temperature: if warmer {
+                (self.options.temperature + WARMER).min(1.0)
+            } else {
+                self.options.temperature
+            },
+            ..self.options.clone()
+        };
+        self.session.submit(index, reader(self.spool, span), Arc::new(options));
     }
 
     fn text_so_far(&self) -> String {
@@ -210,39 +258,67 @@ impl Run<'_> {
         parts.into_iter().collect()
     }
 
-    /// Waits for one chunk, then stitches all whose turn has come.
+    /// Waits for one hearing; goes on with its chunk's review, then stitches all chunks whose turn has come.
     fn take_one(&mut self) -> Result<(), PipelineError> {
         let (index, result) = self.session.next()?;
-        let slot = index - self.next_index;
-        match result {
+        let Some(waiting) = index.checked_sub(self.next_index).and_then(|slot| self.waiting.get_mut(slot))
+        else {
+            return Err(AsrError::Engine("a chunk came back twice".into()).into());
+        };
+        let Waiting { review, prompt, tried_again } = waiting;
+        let step = match result {
             Err(AsrError::Cancelled) => return Err(AsrError::Cancelled.into()),
-            Err(AsrError::Engine(_)) if !self.waiting[slot].tried_again => {
-                self.waiting[slot].tried_again = true;
-                self.submit(index, self.waiting[slot].chunk);
+            Err(AsrError::Engine(_)) if !*tried_again => {
+                *tried_again = true;
+                let hearing = review.hearing();
+                self.submit(index, hearing);
                 return Ok(());
             }
-            result => drop(self.done.insert(index, result)),
+            Err(error) if review.is_first() => {
+                let failed = Err((review.chunk(), error));
+                self.done.insert(index, failed);
+                return self.stitch_ready();
+            }
+            Err(_) => review.take_nothing(prompt),
+            Ok(text) => {
+                self.prompt_tokens = self.prompt_tokens.max(text.prompt_tokens);
+                let span = review.hearing().span;
+                review.take(on_source_clock(text, span), prompt)
+            }
+        };
+        match step {
+            Step::Hear(hearing) => {
+                *tried_again = false;
+                self.submit(index, hearing);
+            }
+            Step::Done(reviewed) => drop(self.done.insert(index, Ok(reviewed))),
         }
+        self.stitch_ready()
+    }
+
+    fn stitch_ready(&mut self) -> Result<(), PipelineError> {
         while let Some(result) = self.done.remove(&self.next_index) {
             self.next_index += 1;
-            if let Some(waiting) = self.waiting.pop_front() {
-                self.stitch(waiting.chunk, result);
-            }
+            self.waiting.pop_front();
+            self.stitch(result);
         }
         Ok(())
     }
 
-    fn stitch(&mut self, chunk: Chunk, result: Result<ChunkTranscript, AsrError>) {
-        let segments = match result {
-            Ok(text) => {
+    fn stitch(&mut self, result: Result<Reviewed, (Chunk, AsrError)>) {
+        let (chunk, segments) = match result {
+            Ok(mut reviewed) => {
                 self.recognised += 1;
-                self.prompt_tokens = self.prompt_tokens.max(text.prompt_tokens);
-                text.segments.into_iter().map(|segment| on_source_clock(segment, chunk.span)).collect()
+                let segments = std::mem::take(&mut reviewed.segments);
+                let chunk = reviewed.chunk;
+                self.findings.add(reviewed);
+                (chunk, segments)
             }
-            Err(error) => {
+            Err((chunk, error)) => {
                 tracing::error!(%error, start = chunk.span.start, "a chunk could not be recognised");
-                self.failed.push((chunk, error));
-                Vec::new()
+                self.findings.add_failure(chunk, &error);
+                self.failure = Some(error);
+                (chunk, Vec::new())
             }
         };
         let ready = self.stitcher.push(&chunk, segments);
@@ -266,18 +342,17 @@ impl Run<'_> {
     }
 }
 
-fn failed_chunk((chunk, error): &(Chunk, AsrError)) -> Warning {
-    Warning::at("chunk_failed", format!("this part could not be recognised: {error}"), chunk.owned)
-}
-
-/// Moves a segment from the clock of its chunk to that of the recording.
-fn on_source_clock(mut segment: Segment, chunk: TimeSpan) -> Segment {
-    segment.span = segment.span.shifted(chunk.start).clamped(chunk);
-    segment.seek += chunk.start;
-    for word in &mut segment.words {
-        word.span = word.span.shifted(chunk.start).clamped(chunk);
-    }
-    segment
+/// Moves a chunk's text from the clock of what was heard to that of the recording.
+fn on_source_clock(text: ChunkTranscript, heard: TimeSpan) -> Vec<Segment> {
+    let moved = |mut segment: Segment| {
+        segment.span = segment.span.shifted(heard.start).clamped(heard);
+        segment.seek += heard.start;
+        for word in &mut segment.words {
+            word.span = word.span.shifted(heard.start).clamped(heard);
+        }
+        segment
+    };
+    text.segments.into_iter().map(moved).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::audio::{AudioError, PcmSpool};
 use crate::cancel::CancelToken;
 use crate::time::{Chunk, SampleIndex, TimeSpan};
-use crate::vad::{ChunkOptions, Chunker, RegionBuilder, VadOptions, VoiceActivityDetector};
+use crate::vad::{ChunkOptions, Chunker, RegionBuilder, SpeechLog, VadOptions, VoiceActivityDetector};
 
 use super::PipelineError;
 
@@ -21,6 +21,8 @@ pub struct ChunkScan<'a> {
     /// `None` once the range has been heard to its end.
     open: Option<(RegionBuilder, Chunker)>,
     ready: std::collections::VecDeque<Chunk>,
+    /// Where speech lies, on the clock of the range.
+    speech: SpeechLog,
     samples: Vec<f32>,
     probabilities: Vec<f32>,
 }
@@ -35,7 +37,8 @@ impl<'a> ChunkScan<'a> {
         cancel: &'a CancelToken,
     ) -> Self {
         vad.reset();
-        let builder = RegionBuilder::new(vad.spec().window, vad_options);
+        let builder =
+            RegionBuilder::new(vad.spec().window, vad_options).with_longest(chunk_options.longest_region());
         Self {
             spool,
             cancel,
@@ -43,6 +46,7 @@ impl<'a> ChunkScan<'a> {
             position: range.start,
             open: Some((builder, Chunker::new(chunk_options))),
             ready: std::collections::VecDeque::new(),
+            speech: SpeechLog::default(),
             samples: Vec::new(),
             probabilities: Vec::new(),
             vad,
@@ -58,6 +62,14 @@ impl<'a> ChunkScan<'a> {
             self.listen()?;
         }
         Ok(self.ready.pop_front())
+    }
+
+    /// Where in `chunk`, the last one given out, speech was found; padding included.
+    pub fn speech_in(&mut self, chunk: &Chunk) -> Vec<TimeSpan> {
+        let start = self.range.start;
+        let own = |span: TimeSpan| TimeSpan::new(span.start - start, span.end - start);
+        let local = Chunk { span: own(chunk.span), owned: own(chunk.owned) };
+        self.speech.of(&local).into_iter().map(|span| span.shifted(start)).collect()
     }
 
     fn listen(&mut self) -> Result<(), PipelineError> {
@@ -77,6 +89,7 @@ impl<'a> ChunkScan<'a> {
         if let Some((builder, chunker)) = &mut self.open {
             for probability in &self.probabilities {
                 if let Some(region) = builder.push(*probability) {
+                    self.speech.push(&region);
                     self.ready
                         .extend(chunker.push(region).into_iter().map(|chunk| shift(chunk, self.range.start)));
                 }
@@ -89,6 +102,7 @@ impl<'a> ChunkScan<'a> {
         let Some((builder, mut chunker)) = self.open.take() else { return };
         let mut last = Vec::new();
         for region in builder.finish(self.range.len()) {
+            self.speech.push(&region);
             last.extend(chunker.push(region));
         }
         last.extend(chunker.finish());

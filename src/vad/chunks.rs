@@ -4,7 +4,11 @@
 //! stretch of the recording and restoring its times is one addition. Where somebody speaks on for longer
 //! than a chunk may be, chunks overlap and `asr::stitch` joins what both heard.
 
+use std::collections::VecDeque;
+
 use crate::time::{Chunk, SampleIndex, SpeechRegion, TimeSpan, ms_to_samples};
+
+use super::regions::LongestRegion;
 
 /// A longer pause is never bridged inside a chunk, in ms: the recogniser would spend its window on
 /// silence, in which Whisper tends to invent text.
@@ -31,7 +35,19 @@ impl Default for ChunkOptions {
     }
 }
 
+impl ChunkOptions {
+    /// The longest region that fits into a chunk with half an overlap at both ends, for `RegionBuilder`.
+    pub fn longest_region(&self) -> LongestRegion {
+        let max = ms_to_samples(self.max_ms.clamp(1, MAX_OPTION_MS));
+        let overlap = ms_to_samples(self.overlap_ms.min(MAX_OPTION_MS)).min(max / 2);
+        LongestRegion { length: max - overlap, lookahead: overlap / 2 }
+    }
+}
+
 /// Turns regions into chunks as they come.
+///
+/// A region that continues ends its chunk with half an overlap beyond it, and the next begins with half an
+/// overlap before, so that both hear the words at the cut.
 ///
 /// No chunk is longer than `max_ms`; every sample of every region is owned by exactly one chunk; spans
 /// and owned spans are ordered, and at most two consecutive chunks hear the same sample.
@@ -44,6 +60,8 @@ pub struct Chunker {
     packed: Vec<TimeSpan>,
     /// Where the open chunk begins to own, if that is later than it begins to hear.
     owned_start: SampleIndex,
+    /// Where the last region was cut, and where one that goes on there is to be heard from.
+    cut: Option<(SampleIndex, SampleIndex)>,
 }
 
 impl Chunker {
@@ -57,13 +75,14 @@ impl Chunker {
             max_pause: ms_to_samples(MAX_BRIDGED_PAUSE_MS),
             packed: Vec::new(),
             owned_start: 0,
+            cut: None,
         }
     }
 
     /// Takes the next region; gives the chunks that are now complete.
     pub fn push(&mut self, region: SpeechRegion) -> Vec<Chunk> {
         let mut done = Vec::new();
-        let mut span = region.span;
+        let mut span = self.heard(region);
         if let Some(last) = self.packed.last() {
             let too_far = span.start.saturating_sub(last.end) > self.max_pause;
             if too_far || span.len() > self.max {
@@ -76,10 +95,31 @@ impl Chunker {
             span = self.split(span, &mut done);
         }
         self.packed.push(span);
-        if span.end - self.packed[0].start >= self.target {
+        if region.continues {
+            done.extend(self.close_at_cut(region.span.end));
+        } else if span.end - self.packed[0].start >= self.target {
             done.extend(self.close(self.packed.len()));
         }
         done
+    }
+
+    /// The region with what is heard beyond its cuts.
+    fn heard(&mut self, region: SpeechRegion) -> TimeSpan {
+        let start = match self.cut.take() {
+            Some((cut, from)) if cut == region.span.start => from,
+            _ => region.span.start,
+        };
+        let beyond = if region.continues { self.overlap / 2 } else { 0 };
+        TimeSpan::new(start, region.span.end + beyond)
+    }
+
+    /// Closes the open chunk, whose last region was cut at `cut`.
+    fn close_at_cut(&mut self, cut: SampleIndex) -> Option<Chunk> {
+        let mut chunk = self.close(self.packed.len())?;
+        chunk.owned = TimeSpan::new(chunk.owned.start, cut.max(chunk.owned.start));
+        self.owned_start = cut;
+        self.cut = Some((cut, cut.saturating_sub(self.overlap / 2).max(chunk.span.start + 1)));
+        Some(chunk)
     }
 
     /// Ends the recording; gives what is still open.
@@ -127,6 +167,37 @@ impl Chunker {
     }
 }
 
+/// Remembers where speech was found until the chunks that hear it have been given out.
+#[derive(Default)]
+pub struct SpeechLog {
+    regions: VecDeque<SpeechRegion>,
+}
+
+impl SpeechLog {
+    /// Takes the next region.
+    pub fn push(&mut self, region: &SpeechRegion) {
+        self.regions.push_back(*region);
+    }
+
+    /// The speech that `chunk` hears, in order. Chunks come in order; what only earlier ones heard is forgotten.
+    pub fn of(&mut self, chunk: &Chunk) -> Vec<TimeSpan> {
+        while self.regions.front().is_some_and(|region| region.span.end <= chunk.span.start) {
+            self.regions.pop_front();
+        }
+        let heard = self.regions.iter().take_while(|region| region.span.start < chunk.span.end);
+        let mut speech: Vec<TimeSpan> = heard.map(|region| region.span.clamped(chunk.span)).collect();
+        // Beyond a cut the speech goes on, though its region has not come yet.
+        if let (Some(last), Some(region)) = (speech.last_mut(), self.regions.back())
+            && region.continues
+            && last.end == region.span.end
+        {
+            last.end = chunk.span.end;
+        }
+        speech.retain(|region| !region.is_empty());
+        speech
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,8 +220,9 @@ mod tests {
 
     fn cut(spans: impl Iterator<Item = TimeSpan>, options: ChunkOptions) -> Vec<Chunk> {
         let mut chunker = Chunker::new(options);
-        let mut chunks: Vec<Chunk> =
-            spans.flat_map(|span| chunker.push(SpeechRegion { span, confidence: 1.0 })).collect();
+        let mut chunks: Vec<Chunk> = spans
+            .flat_map(|span| chunker.push(SpeechRegion { span, confidence: 1.0, continues: false }))
+            .collect();
         chunks.extend(chunker.finish());
         chunks
     }
@@ -199,7 +271,7 @@ mod tests {
     #[test]
     fn target_zero_gives_every_region_its_own_chunk_at_once() {
         let mut chunker = Chunker::new(ChunkOptions { target_ms: 0, ..ChunkOptions::default() });
-        let first = chunker.push(SpeechRegion { span: span(0.0, 1.0), confidence: 1.0 });
+        let first = chunker.push(SpeechRegion { span: span(0.0, 1.0), confidence: 1.0, continues: false });
         assert_eq!(first, [Chunk { span: span(0.0, 1.0), owned: span(0.0, 1.0) }]);
     }
 
@@ -279,5 +351,46 @@ mod tests {
                 prop_assert!(!bridged || pause.is_empty() || pause.len() <= ms_to_samples(MAX_BRIDGED_PAUSE_MS));
             }
         }
+    }
+
+    #[test]
+    fn chunks_overlap_at_the_cuts_of_a_region_that_continues() {
+        let mut chunker = Chunker::new(ChunkOptions::default());
+        let mut log = SpeechLog::default();
+        let region =
+            |start, end, continues| SpeechRegion { span: span(start, end), confidence: 1.0, continues };
+        let regions = [region(1.0, 24.0, true), region(24.0, 40.0, true), region(40.0, 45.0, false)];
+        let mut chunks = Vec::new();
+        for region in regions {
+            log.push(&region);
+            for chunk in chunker.push(region) {
+                chunks.push((chunk, log.of(&chunk)));
+            }
+        }
+        chunks.extend(chunker.finish().into_iter().map(|chunk| (chunk, log.of(&chunk))));
+        let expected = [
+            (span(1.0, 26.0), span(1.0, 24.0), vec![span(1.0, 26.0)]),
+            (span(22.0, 42.0), span(24.0, 40.0), vec![span(22.0, 24.0), span(24.0, 42.0)]),
+            (span(38.0, 45.0), span(40.0, 45.0), vec![span(38.0, 40.0), span(40.0, 45.0)]),
+        ];
+        let found: Vec<_> =
+            chunks.into_iter().map(|(chunk, speech)| (chunk.span, chunk.owned, speech)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_longest_region_fits_with_its_overlaps() {
+        let options = ChunkOptions::default();
+        let LongestRegion { length, lookahead } = options.longest_region();
+        assert_eq!(length + 2 * lookahead, ms_to_samples(options.max_ms));
+    }
+
+    #[test]
+    fn a_region_elsewhere_does_not_go_on_from_a_cut() {
+        let mut chunker = Chunker::new(ChunkOptions::default());
+        chunker.push(SpeechRegion { span: span(0.0, 20.0), confidence: 1.0, continues: true });
+        chunker.push(SpeechRegion { span: span(90.0, 92.0), confidence: 1.0, continues: false });
+        let last = chunker.finish();
+        assert_eq!(last, [Chunk { span: span(90.0, 92.0), owned: span(90.0, 92.0) }]);
     }
 }

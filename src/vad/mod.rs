@@ -10,8 +10,8 @@ pub mod silero;
 
 use crate::error::ErrorKind;
 
-pub use chunks::{ChunkOptions, Chunker};
-pub use regions::{RegionBuilder, VadOptions};
+pub use chunks::{ChunkOptions, Chunker, SpeechLog};
+pub use regions::{LongestRegion, RegionBuilder, VadOptions};
 pub use silero::SileroVad;
 
 /// Window of a voice activity detector.

@@ -4,6 +4,8 @@
 //! worked off window by window: what is kept does not grow with the recording, and a region leaves as
 //! soon as nothing that follows can change it. Read next: `chunks`.
 
+use std::collections::VecDeque;
+
 use crate::time::{SampleIndex, SpeechRegion, TimeSpan, ms_to_samples};
 
 /// When a stretch counts as speech. Defaults are those of Silero's own `get_speech_timestamps`, with the
@@ -56,6 +58,19 @@ pub struct RegionBuilder {
     closed: Option<ClosedRegion>,
     /// Where the padding of the next region may begin: the end of the last region given out.
     floor: SampleIndex,
+    /// How long a region may grow, if that is limited.
+    limit: Option<LongestRegion>,
+    /// Probabilities since the open region began; kept only where regions are limited.
+    recent: VecDeque<f32>,
+}
+
+/// How long regions may grow before they are cut where speech is weakest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongestRegion {
+    /// Longest region, in samples, padding not counted.
+    pub length: SampleIndex,
+    /// Speech that is known to go on after a cut, in samples.
+    pub lookahead: SampleIndex,
 }
 
 /// Speech from `start` on.
@@ -74,6 +89,7 @@ struct ClosedRegion {
     padded_start: SampleIndex,
     end: SampleIndex,
     confidence: f32,
+    continues: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -112,7 +128,21 @@ impl RegionBuilder {
             open: None,
             closed: None,
             floor: 0,
+            limit: None,
+            recent: VecDeque::new(),
         }
+    }
+
+    /// Cuts speech that goes on for longer than `limit.length`, where its probability is lowest in the last
+    /// third of that, so that what follows need not wait for a pause.
+    pub fn with_longest(mut self, limit: LongestRegion) -> Self {
+        // A piece and what is known after it hold several windows each, whatever is asked for.
+        let least = self.min_speech.max(self.min_silence) + 8 * self.window;
+        self.limit = Some(LongestRegion {
+            length: limit.length.max(least),
+            lookahead: limit.lookahead.max(self.min_speech + 2 * self.window),
+        });
+        self
     }
 
     /// Takes the next window's probability; gives a region once its end (padding included) is certain.
@@ -121,7 +151,10 @@ impl RegionBuilder {
         let probability = if probability.is_nan() { 0.0 } else { probability };
         let start = self.now;
         self.now += self.window;
-        self.follow(start, probability).or_else(|| self.certain(start))
+        let ended = self.follow(start, probability);
+        self.remember(start, probability);
+        let ended = ended.or_else(|| self.cut_when_long());
+        ended.or_else(|| self.certain(start))
     }
 
     /// Ends the recording, `total` samples long; gives what is still open. Speech that the end cuts off
@@ -174,11 +207,48 @@ impl RegionBuilder {
         None
     }
 
+    /// Keeps the probability of the window at `start`, if it may be needed to cut the open region.
+    fn remember(&mut self, start: SampleIndex, probability: f32) {
+        if self.limit.is_none() {
+            return;
+        }
+        if self.open.as_ref().is_none_or(|open| open.start == start) {
+            self.recent.clear();
+        }
+        if self.open.is_some() {
+            self.recent.push_back(probability);
+        }
+    }
+
+    /// Cuts the open region once it is too long. Gives the region before it, if it waited for this end.
+    fn cut_when_long(&mut self) -> Option<SpeechRegion> {
+        let limit = self.limit?;
+        let open = self.open.as_ref()?;
+        if self.now - open.start < limit.length + limit.lookahead {
+            return None;
+        }
+        let windows = (limit.length / self.window) as usize;
+        let weakest = weakest(&self.recent, windows * 2 / 3, windows);
+        let open = self.open.take()?;
+        let cut = open.start + weakest as SampleIndex * self.window;
+        let before = self.close(&open, cut);
+        if let Some(closed) = &mut self.closed {
+            closed.continues = true;
+        }
+        self.recent.drain(..weakest);
+        let mut speech = Mean::default();
+        self.recent.iter().for_each(|probability| speech.add(*probability));
+        let silence = open.silence.map(|silence| silence.max(cut));
+        self.open = Some(OpenRegion { start: cut, silence, speech, since: Mean::default() });
+        before
+    }
+
     /// Keeps `open` as ended at `end`; gives the region kept before it, if that has not left yet.
     fn close(&mut self, open: &OpenRegion, end: SampleIndex) -> Option<SpeechRegion> {
         let before = self.release(Some(open.start));
         let padded_start = open.start.saturating_sub(self.pad).max(self.floor);
-        self.closed = Some(ClosedRegion { padded_start, end, confidence: open.speech.value() });
+        let confidence = open.speech.value();
+        self.closed = Some(ClosedRegion { padded_start, end, confidence, continues: false });
         before
     }
 
@@ -210,8 +280,23 @@ impl RegionBuilder {
         Some(SpeechRegion {
             span: TimeSpan::new(closed.padded_start, end),
             confidence: closed.confidence.clamp(0.0, 1.0),
+            continues: closed.continues,
         })
     }
+}
+
+/// The index in `from..to` at which the probability is lowest, its neighbours counted half; the latest of equals.
+fn weakest(probabilities: &VecDeque<f32>, from: usize, to: usize) -> usize {
+    let around = |at: usize| -> f32 {
+        let neighbours = probabilities.range(at.saturating_sub(1)..probabilities.len().min(at + 2));
+        neighbours.sum::<f32>() + probabilities[at]
+    };
+    let last = to.min(probabilities.len()).max(1);
+    (from.min(last - 1)..last)
+        .rev()
+        .min_by(|a, b| around(*a).total_cmp(&around(*b)))
+        .unwrap_or(last - 1)
+        .max(1)
 }
 
 #[cfg(test)]
@@ -398,6 +483,66 @@ mod tests {
             }
             for (region, _) in &found {
                 prop_assert!((0.0..=1.0).contains(&region.confidence));
+            }
+        }
+    }
+
+    #[test]
+    fn speech_without_a_pause_is_cut_at_its_weakest_moment_before_it_ends() {
+        let limit = LongestRegion { length: 30 * 16_000, lookahead: 2 * 16_000 };
+        let mut builder = RegionBuilder::new(WINDOW, VadOptions::default()).with_longest(limit);
+        let mut found = Vec::new();
+        // Two minutes; every ten seconds a moment of doubt, the deepest of them after 25 s and 52 s.
+        for at in 0..3_750 {
+            let probability = match at {
+                781 => 0.6,
+                1_625 => 0.5,
+                _ if at % 312 == 0 => 0.8,
+                _ => 0.99,
+            };
+            found.extend(builder.push(probability).map(|region| (region, at)));
+        }
+        assert_eq!(found[0].0.span, TimeSpan::new(0, 781 * 512));
+        assert_eq!(found[1].0.span, TimeSpan::new(781 * 512, 1_625 * 512));
+        for (region, at) in &found {
+            assert!(region.continues);
+            let known = (*at as u64 + 1) * 512;
+            assert!(known >= region.span.end + limit.lookahead, "{region:?} at {known}");
+            assert!(known <= region.span.start + limit.length + limit.lookahead + 2 * 512);
+        }
+        let last = builder.finish(3_750 * 512);
+        assert!(last.len() == 1 && !last[0].continues && last[0].span.end == 3_750 * 512);
+        assert_eq!(last[0].span.start, found[found.len() - 1].0.span.end);
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_long_regions_loses_no_speech(
+            runs in prop::collection::vec((0.0f32..1.0, 1usize..400), 1..30), seconds in 1u64..8,
+        ) {
+            let probabilities: Vec<f32> =
+                runs.iter().flat_map(|(probability, count)| vec![*probability; *count]).collect();
+            let total = (probabilities.len() * WINDOW) as u64;
+            let limit = LongestRegion { length: seconds * 16_000, lookahead: 8_000 };
+            let regions = |mut builder: RegionBuilder| {
+                let mut all: Vec<SpeechRegion> =
+                    probabilities.iter().filter_map(|probability| builder.push(*probability)).collect();
+                all.extend(builder.finish(total));
+                all
+            };
+            let whole = regions(RegionBuilder::new(WINDOW, VadOptions::default()));
+            let cut = regions(RegionBuilder::new(WINDOW, VadOptions::default()).with_longest(limit));
+            for region in &cut {
+                prop_assert!(!region.span.is_empty() && region.span.end <= total);
+                prop_assert!(region.span.len() <= limit.length.max(16_000) + limit.lookahead + 9_600 + 16 * 512);
+            }
+            for pair in cut.windows(2) {
+                prop_assert!(pair[0].span.end <= pair[1].span.start);
+            }
+            // All that was speech still is, but for what stays of a piece shorter than the least speech.
+            for region in &whole {
+                let kept: u64 = cut.iter().map(|piece| piece.span.common(region.span)).sum();
+                prop_assert!(kept + 9_600 + 1_600 + 3_200 + 512 >= region.span.len(), "{region:?} {cut:?}");
             }
         }
     }

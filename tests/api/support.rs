@@ -14,7 +14,7 @@ use diarist::models::catalogue::{ModelSpec, Role};
 use diarist::models::manager::{ModelState, ModelStatus};
 use diarist::pipeline::{Control, Event, Outcome, PipelineError, Request, Stage};
 use diarist::time::{TimeSpan, seconds_to_samples};
-use diarist::transcript::{Segment, Task, Token, Transcript, Word};
+use diarist::transcript::{Coverage, DropReason, DroppedText, Segment, Task, Token, Transcript, Word};
 use serde_json::Value;
 
 /// What the fake takes for a recording: it looks at the first four bytes only.
@@ -57,6 +57,18 @@ pub struct FakeBackend {
     pub released: AtomicBool,
 }
 
+/// Text that the guard left out, for requests with `guard=true`.
+fn dropped() -> DroppedText {
+    let span = TimeSpan::new(seconds_to_samples(0.5), seconds_to_samples(1.0));
+    DroppedText { span, text: "Thank you.".into(), reason: DropReason::Silence }
+}
+
+/// What requests with `coverage=true` are told.
+fn coverage() -> Coverage {
+    let gap = TimeSpan::new(seconds_to_samples(1.0), seconds_to_samples(1.5));
+    Coverage { speech: 32_000, covered: 24_000, redecoded_chunks: 1, uncovered: vec![gap] }
+}
+
 impl Backend for FakeBackend {
     fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
         let bytes = std::fs::read(&request.source.path).expect("the upload lies where the request says");
@@ -96,6 +108,8 @@ impl Backend for FakeBackend {
                 duration: seconds_to_samples(DURATION),
                 segments,
                 turns: Vec::new(),
+                dropped: if request.guard == Some(true) { vec![dropped()] } else { Vec::new() },
+                coverage: (request.coverage == Some(true)).then(coverage),
                 prompt_tokens: 0,
                 warnings: Vec::new(),
             },

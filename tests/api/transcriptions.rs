@@ -167,6 +167,8 @@ fn the_options_reach_the_pipeline() {
         ("beam_size", "3"),
         ("condition_on_previous_text", "true"),
         ("priority", "high"),
+        ("guard", "false"),
+        ("coverage", "off"),
     ]);
     let request = app.last_seen().request;
     assert_eq!(request.language.unwrap().code(), "fr");
@@ -175,6 +177,21 @@ fn the_options_reach_the_pipeline() {
     assert_eq!(request.priority, Priority::High);
     assert!(request.condition_on_previous_text && !is_translation(&app.last_seen()));
     assert_eq!(request.source.name.as_deref(), Some("speech.wav"));
+    assert_eq!((request.guard, request.coverage), (Some(false), Some(false)));
+    app.transcribe(&[]);
+    let request = app.last_seen().request;
+    assert_eq!((request.guard, request.coverage), (None, None), "the settings decide");
+}
+
+#[test]
+fn what_the_checks_found_is_told_in_verbose_json() {
+    let app = spawn(Script::default());
+    let answer = app
+        .transcribe(&[("response_format", "verbose_json"), ("guard", "true"), ("coverage", "true")])
+        .json();
+    assert_eq!(answer["dropped"][0]["reason"], "silence");
+    assert_eq!(answer["coverage"]["speech_seconds"], 2.0);
+    assert_eq!(answer["coverage"]["uncovered"][0]["end"], 1.5);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The real pipeline with the real bundled models on recordings whose words and times are known.
 
+mod dense;
 mod encodings;
 mod endings;
+mod invented;
 mod isolation;
 mod long;
+mod scenes;
 mod sentences;
 mod support;

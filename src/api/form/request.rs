@@ -88,6 +88,8 @@ pub fn parse(
         word_times: words,
         condition_on_previous_text: boolean(fields, "condition_on_previous_text")?.unwrap_or(false),
         priority: priority(fields)?,
+        guard: boolean(fields, "guard")?,
+        coverage: boolean(fields, "coverage")?,
         ..request
     };
     // Streams count tokens whatever the model: their schema knows nothing else.

@@ -1,0 +1,547 @@
+//! What is done with a chunk's text before it counts: guard, second hearing, coverage. Pure.
+//!
+//! A state machine for one chunk. It says what to listen to next, takes what was heard, and in the end gives
+//! the text with what was left out and what stayed without text. It runs no model and knows no queue:
+//! `recognise` does. Read next: `asr::guard`, `coverage`.
+
+use std::collections::VecDeque;
+
+use crate::asr::guard::{self, Evidence};
+use crate::asr::speech_times::hold_to_speech;
+use crate::asr::stitch::split_at;
+use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
+use crate::transcript::{DropReason, DroppedText, Segment};
+
+use super::coverage::{uncovered, without_padding};
+
+/// How much earlier a second hearing begins, in ms, where nothing else is spoken: another cut, which also
+/// mends a beginning that voice activity missed.
+const EARLIER_MS: u64 = 1_000;
+
+/// Sound around a stretch without text that is heard with it, in ms. Less than coverage's tolerance, so that
+/// no word that has text is heard again.
+const GAP_PADDING_MS: u64 = 300;
+
+/// By how much the hearing that must bear out a gap's text is cut at both ends, in ms.
+const PROOF_CUT_MS: u64 = 150;
+
+/// Most stretches of a chunk that are heard again.
+const MAX_GAPS: usize = 8;
+
+/// Chunks longer than this, in ms, are not heard again for mere doubt: it would cost too much.
+const MAX_DOUBTED_MS: u64 = 10_000;
+
+/// Mean log probability below which a short chunk is heard again. Sentences that the bundled model has right
+/// lie above -0.5; Whisper's own bound for trying another temperature is -1.
+const DOUBTED_LOGPROB: f32 = -0.6;
+
+/// By how much a doubted chunk's second hearing must be likelier.
+const CLEARLY_LIKELIER: f32 = 0.1;
+
+/// Text found in a hearing of a gap must be at least this likely, and lie under Whisper's own bound for
+/// silence: nothing was heard there at first, so it had better be sure.
+const MIN_GAP_LOGPROB: f32 = -0.7;
+const MAX_GAP_NO_SPEECH: f32 = 0.6;
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReviewChecks {
+    /// Text that nobody said is looked for.
+    pub guard: bool,
+    /// Speech without text is looked for.
+    pub coverage: bool,
+}
+
+/// A stretch to be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hearing {
+    /// What to listen to.
+    pub span: TimeSpan,
+    /// Whether the temperature is raised.
+    pub warmer: bool,
+    /// Whether the prompt is given.
+    pub prompted: bool,
+}
+
+impl Hearing {
+    /// A chunk's first hearing, as the request asks for it.
+    pub fn first(span: TimeSpan) -> Self {
+        Self { span, warmer: false, prompted: true }
+    }
+}
+
+/// What comes after a hearing.
+pub enum Step {
+    /// Another one.
+    Hear(Hearing),
+    /// Nothing; the chunk is done.
+    Done(Reviewed),
+}
+
+/// A chunk's text after all checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reviewed {
+    /// The chunk, which may begin earlier than it did.
+    pub chunk: Chunk,
+    /// Text in order, on the clock of the recording.
+    pub segments: Vec<Segment>,
+    /// What the guard left out.
+    pub dropped: Vec<DroppedText>,
+    /// Speech that the chunk owns, in samples.
+    pub speech: SampleIndex,
+    /// The parts of it without text; empty when coverage is off.
+    pub uncovered: Vec<TimeSpan>,
+    /// Whether anything was decoded again.
+    pub heard_again: bool,
+}
+
+/// What is known of a chunk before it is heard.
+pub struct Case {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// Where voice activity found speech in it, padding included; sorted, disjoint.
+    pub speech: Vec<TimeSpan>,
+    /// Padding of those regions, in samples.
+    pub padding: SampleIndex,
+    /// Where the chunk before ended; a second hearing begins no earlier.
+    pub earliest: SampleIndex,
+    /// Longest stretch that the recogniser takes, in samples.
+    pub longest: SampleIndex,
+}
+
+/// The review of one chunk.
+pub struct Review {
+    case: Case,
+    checks: ReviewChecks,
+    state: State,
+    hearing: Hearing,
+    dropped: Vec<DroppedText>,
+    heard_again: bool,
+}
+
+enum State {
+    First,
+    Second {
+        first: Vec<Segment>,
+        is_suspicious: bool,
+    },
+    Gaps {
+        segments: Vec<Segment>,
+        left: VecDeque<TimeSpan>,
+        /// Text found in the first of `left`, to be borne out by one more hearing.
+        found: Option<Vec<Segment>>,
+    },
+}
+
+impl Review {
+    /// Begins with the chunk as it was cut.
+    pub fn new(case: Case, checks: ReviewChecks) -> Self {
+        let hearing = Hearing::first(case.chunk.span);
+        Self { case, checks, state: State::First, hearing, dropped: Vec::new(), heard_again: false }
+    }
+
+    /// The chunk under review.
+    pub fn chunk(&self) -> Chunk {
+        self.case.chunk
+    }
+
+    /// What is to be heard now.
+    pub fn hearing(&self) -> Hearing {
+        self.hearing
+    }
+
+    /// Whether nothing has been heard yet.
+    pub fn is_first(&self) -> bool {
+        matches!(self.state, State::First)
+    }
+
+    /// Takes the text of `hearing`, on the clock of the recording; `prompt` is what the chunk was given.
+    pub fn take(&mut self, heard: Vec<Segment>, prompt: &str) -> Step {
+        match std::mem::replace(&mut self.state, State::First) {
+            State::First => self.after_first(heard, prompt),
+            State::Second { first, is_suspicious } => self.after_second(first, is_suspicious, heard, prompt),
+            State::Gaps { segments, left, found: None } => self.after_gap(segments, left, heard),
+            State::Gaps { segments, left, found: Some(found) } => {
+                self.after_proof(segments, left, found, &heard)
+            }
+        }
+    }
+
+    /// Takes that `hearing` failed. Not for the first one, without which there is no text to go on with.
+    pub fn take_nothing(&mut self, prompt: &str) -> Step {
+        self.take(Vec::new(), prompt)
+    }
+
+    fn after_first(&mut self, heard: Vec<Segment>, prompt: &str) -> Step {
+        if !self.checks.guard {
+            return self.look_for_gaps(heard);
+        }
+        let first = self.without_blanks(heard);
+        let is_suspicious = !guard::suspicions(&first, &self.evidence(prompt)).is_empty();
+        if is_suspicious || self.is_doubtful(&first) {
+            let hearing = Hearing { span: self.recut(), warmer: is_suspicious, prompted: !is_suspicious };
+            self.state = State::Second { first, is_suspicious };
+            return self.hear(hearing);
+        }
+        self.look_for_gaps(first)
+    }
+
+    fn after_second(
+        &mut self,
+        first: Vec<Segment>,
+        is_suspicious: bool,
+        heard: Vec<Segment>,
+        prompt: &str,
+    ) -> Step {
+        let second = self.without_blanks(heard);
+        let is_clean = guard::suspicions(&second, &self.evidence(prompt)).is_empty();
+        let segments = if is_suspicious {
+            let settled = guard::settle(first, &second, &self.evidence(prompt));
+            let is_better = is_clean && !second.is_empty() && !settled.dropped.is_empty();
+            self.dropped.extend(settled.dropped);
+            if is_better { self.adopt(second) } else { settled.segments }
+        } else if is_clean && logprob(&second) > logprob(&first) + CLEARLY_LIKELIER {
+            self.adopt(second)
+        } else {
+            first
+        };
+        self.look_for_gaps(segments)
+    }
+
+    /// The second hearing counts: the chunk is what it heard.
+    fn adopt(&mut self, second: Vec<Segment>) -> Vec<Segment> {
+        let chunk = &mut self.case.chunk;
+        if chunk.owned.start == chunk.span.start {
+            chunk.owned.start = self.hearing.span.start;
+        }
+        chunk.span = self.hearing.span;
+        // Earlier speech than voice activity found is why the chunk was heard from earlier on.
+        if let Some(region) = self.case.speech.first_mut() {
+            region.start = region.start.min(chunk.span.start);
+        }
+        second
+    }
+
+    fn look_for_gaps(&mut self, mut segments: Vec<Segment>) -> Step {
+        for segment in &mut segments {
+            hold_to_speech(segment, &self.case.speech);
+        }
+        let gaps = if self.checks.coverage { uncovered(&self.bare_speech(), &segments) } else { Vec::new() };
+        self.next_gap(segments, gaps.into_iter().take(MAX_GAPS).collect())
+    }
+
+    fn next_gap(&mut self, segments: Vec<Segment>, left: VecDeque<TimeSpan>) -> Step {
+        let Some(gap) = left.front() else { return self.done(segments) };
+        let span = gap.widened(ms_to_samples(GAP_PADDING_MS)).clamped(self.case.chunk.span);
+        self.state = State::Gaps { segments, left, found: None };
+        self.hear(Hearing { span, warmer: false, prompted: false })
+    }
+
+    /// A gap was heard by itself. What a recogniser says there is not to be trusted at once, for it heard
+    /// nothing before, and the sound may be none of speech: it must say so twice.
+    fn after_gap(
+        &mut self,
+        segments: Vec<Segment>,
+        mut left: VecDeque<TimeSpan>,
+        heard: Vec<Segment>,
+    ) -> Step {
+        let Hearing { span, .. } = self.hearing;
+        let evidence = Evidence { speech: &[span], prompt: "" };
+        let found: Vec<Segment> = heard.into_iter().filter(is_sure).collect();
+        if found.is_empty() || !guard::suspicions(&found, &evidence).is_empty() {
+            left.pop_front();
+            return self.next_gap(segments, left);
+        }
+        self.state = State::Gaps { segments, left, found: Some(found) };
+        let margin = ms_to_samples(PROOF_CUT_MS).min(span.len() / 8);
+        self.hear(Hearing {
+            span: TimeSpan::new(span.start + margin, span.end - margin),
+            warmer: true,
+            prompted: false,
+        })
+    }
+
+    fn after_proof(
+        &mut self,
+        segments: Vec<Segment>,
+        mut left: VecDeque<TimeSpan>,
+        found: Vec<Segment>,
+        proof: &[Segment],
+    ) -> Step {
+        let gap = left.pop_front().unwrap_or_default().widened(ms_to_samples(GAP_PADDING_MS));
+        if !guard::agree(&found, proof) {
+            return self.next_gap(segments, left);
+        }
+        let segments = found.into_iter().fold(segments, |segments, mut segment| {
+            hold_to_speech(&mut segment, &[gap]);
+            insert(segments, segment)
+        });
+        self.next_gap(segments, left)
+    }
+
+    fn done(&mut self, segments: Vec<Segment>) -> Step {
+        let bare = self.bare_speech();
+        let uncovered = if self.checks.coverage { uncovered(&bare, &segments) } else { Vec::new() };
+        Step::Done(Reviewed {
+            chunk: self.case.chunk,
+            segments,
+            dropped: std::mem::take(&mut self.dropped),
+            speech: bare.iter().map(TimeSpan::len).sum(),
+            uncovered,
+            heard_again: self.heard_again,
+        })
+    }
+
+    fn hear(&mut self, hearing: Hearing) -> Step {
+        self.hearing = hearing;
+        self.heard_again = true;
+        Step::Hear(hearing)
+    }
+
+    fn evidence<'a>(&'a self, prompt: &'a str) -> Evidence<'a> {
+        Evidence { speech: &self.case.speech, prompt }
+    }
+
+    fn bare_speech(&self) -> Vec<TimeSpan> {
+        without_padding(&self.case.speech, self.case.padding, self.case.chunk.owned)
+    }
+
+    /// Marks in silence go at once.
+    fn without_blanks(&mut self, segments: Vec<Segment>) -> Vec<Segment> {
+        let (blank, rest): (Vec<_>, Vec<_>) = segments.into_iter().partition(guard::is_blank);
+        let blank = blank.into_iter().filter(|segment| !segment.text.trim().is_empty());
+        self.dropped.extend(blank.map(|segment| DroppedText {
+            span: segment.span,
+            text: segment.text.trim().to_owned(),
+            reason: DropReason::Silence,
+        }));
+        rest
+    }
+
+    fn is_doubtful(&self, segments: &[Segment]) -> bool {
+        let span = self.case.chunk.span;
+        !segments.is_empty()
+            && logprob(segments) < DOUBTED_LOGPROB
+            && span.len() <= ms_to_samples(MAX_DOUBTED_MS)
+            && self.recut() != span
+    }
+
+    /// The chunk from somewhat earlier on, if it is not heard from the middle of speech.
+    fn recut(&self) -> TimeSpan {
+        let Case { chunk, earliest, longest, .. } = self.case;
+        if chunk.owned.start > chunk.span.start {
+            return chunk.span;
+        }
+        let wanted = chunk.span.start.saturating_sub(ms_to_samples(EARLIER_MS));
+        let start = wanted.max(earliest).max(chunk.span.end.saturating_sub(longest));
+        TimeSpan::new(start.min(chunk.span.start), chunk.span.end)
+    }
+}
+
+/// The lowest mean log probability of a chunk's windows; 0 for no text.
+fn logprob(segments: &[Segment]) -> f32 {
+    segments.iter().map(|segment| segment.avg_logprob).fold(0.0, f32::min)
+}
+
+fn is_sure(segment: &Segment) -> bool {
+    segment.avg_logprob > MIN_GAP_LOGPROB
+        && segment.no_speech_prob < MAX_GAP_NO_SPEECH
+        && segment.text.chars().any(char::is_alphanumeric)
+}
+
+/// Puts `fresh` among `segments` by its start, splitting the one that it falls into.
+fn insert(segments: Vec<Segment>, fresh: Segment) -> Vec<Segment> {
+    let at = fresh.span.start;
+    let mut all: Vec<Segment> = Vec::with_capacity(segments.len() + 2);
+    for segment in segments {
+        match split_at(&segment, at).filter(|_| segment.span.end > at) {
+            Some((left, right)) => all.extend([left, right]),
+            None => all.push(segment),
+        }
+    }
+    let place = all.partition_point(|segment| segment.span.start < at);
+    all.insert(place, fresh);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcript::Word;
+
+    const SECOND: u64 = 16_000;
+    const ALL: ReviewChecks = ReviewChecks { guard: true, coverage: true };
+
+    fn span(start: f64, end: f64) -> TimeSpan {
+        TimeSpan::new((start * SECOND as f64) as u64, (end * SECOND as f64) as u64)
+    }
+
+    fn segment(start: f64, end: f64, text: &str) -> Segment {
+        Segment {
+            span: span(start, end),
+            text: text.to_owned(),
+            tokens: Vec::new(),
+            words: Vec::new(),
+            seek: 0,
+            temperature: 0.0,
+            avg_logprob: -0.2,
+            compression_ratio: 1.0,
+            no_speech_prob: 0.0,
+            speaker: None,
+        }
+    }
+
+    fn spoken(text: &str, times: &[(f64, f64)]) -> Segment {
+        let words = text.split_inclusive(' ').zip(times).map(|(word, (start, end))| Word {
+            text: word.to_owned(),
+            span: span(*start, *end),
+            probability: 1.0,
+            speaker: None,
+        });
+        let (start, end) = (times[0].0, times[times.len() - 1].1);
+        Segment { words: words.collect(), ..segment(start, end, text) }
+    }
+
+    /// A chunk of one region, from 10 s to `end`, after one that ended at 8 s.
+    fn case(end: f64) -> Case {
+        let at = span(10.0, end);
+        Case {
+            chunk: Chunk { span: at, owned: at },
+            speech: vec![at],
+            padding: SECOND * 3 / 10,
+            earliest: 8 * SECOND,
+            longest: 30 * SECOND,
+        }
+    }
+
+    fn hear(step: Step) -> Hearing {
+        match step {
+            Step::Hear(hearing) => hearing,
+            Step::Done(reviewed) => panic!("done: {reviewed:?}"),
+        }
+    }
+
+    fn done(step: Step) -> Reviewed {
+        match step {
+            Step::Done(reviewed) => reviewed,
+            Step::Hear(hearing) => panic!("{hearing:?}"),
+        }
+    }
+
+    fn texts(reviewed: &Reviewed) -> Vec<&str> {
+        reviewed.segments.iter().map(|segment| segment.text.as_str()).collect()
+    }
+
+    #[test]
+    fn ordinary_text_is_done_after_one_hearing() {
+        let mut review = Review::new(case(14.0), ALL);
+        let text = vec![segment(10.3, 13.7, " Please open the window.")];
+        let reviewed = done(review.take(text.clone(), ""));
+        assert_eq!((reviewed.segments, reviewed.heard_again), (text, false));
+        assert_eq!(reviewed.speech, span(10.3, 13.7).len());
+        assert_eq!((reviewed.uncovered, reviewed.dropped), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_circle_is_heard_again_warmer_and_from_earlier_on() {
+        let mut review = Review::new(case(20.0), ALL);
+        let circle = segment(10.0, 20.0, &" Thank you all.".repeat(8));
+        let hearing = hear(review.take(vec![circle], ""));
+        assert_eq!(hearing, Hearing { span: span(9.0, 20.0), warmer: true, prompted: false });
+        let reviewed = done(review.take(vec![segment(10.0, 20.0, " We will begin now.")], ""));
+        assert_eq!(texts(&reviewed), [" We will begin now."]);
+        assert_eq!(reviewed.dropped.len(), 1);
+        assert_eq!(reviewed.chunk.span, span(9.0, 20.0));
+        assert!(reviewed.heard_again);
+    }
+
+    #[test]
+    fn a_circle_that_was_said_stays() {
+        let mut review = Review::new(case(20.0), ALL);
+        let chant = segment(10.0, 20.0, &" USA!".repeat(14));
+        hear(review.take(vec![chant.clone()], ""));
+        let reviewed = done(review.take(vec![chant.clone()], ""));
+        assert_eq!((reviewed.segments, reviewed.dropped), (vec![chant], vec![]));
+    }
+
+    #[test]
+    fn a_second_hearing_never_reaches_into_the_chunk_before_or_past_the_window() {
+        let mut near = case(14.0);
+        near.earliest = 10 * SECOND - 100;
+        assert_eq!(Review::new(near, ALL).recut().start, 10 * SECOND - 100);
+        let mut long = case(39.5);
+        long.longest = 30 * SECOND;
+        assert_eq!(Review::new(long, ALL).recut(), span(9.5, 39.5));
+        let mut overlapping = case(14.0);
+        overlapping.chunk.owned.start += SECOND;
+        assert_eq!(Review::new(overlapping, ALL).recut(), span(10.0, 14.0));
+    }
+
+    #[test]
+    fn a_doubtful_short_chunk_is_replaced_only_by_a_likelier_hearing() {
+        for (second, kept) in [(-0.3, " right"), (-0.65, " wrong"), (-0.9, " wrong")] {
+            let mut review = Review::new(case(12.0), ALL);
+            let first = Segment { avg_logprob: -0.7, ..segment(10.0, 12.0, " wrong") };
+            let hearing = hear(review.take(vec![first], ""));
+            assert!(!hearing.warmer && hearing.prompted);
+            let second = Segment { avg_logprob: second, ..segment(9.5, 12.0, " right") };
+            assert_eq!(texts(&done(review.take(vec![second], ""))), [kept]);
+        }
+    }
+
+    #[test]
+    fn speech_without_text_is_heard_by_itself_and_its_text_put_in_place() {
+        let mut review = Review::new(case(20.0), ALL);
+        let first = spoken(" one two", &[(10.3, 10.5), (11.0, 12.0), (19.0, 19.5)]);
+        let hearing = hear(review.take(vec![first], ""));
+        assert_eq!((hearing.span, hearing.warmer), (span(12.2, 18.8), false));
+        let proof = hear(review.take(vec![segment(12.6, 18.4, " and a half")], ""));
+        assert_eq!((proof.span, proof.warmer), (span(12.35, 18.65), true));
+        let reviewed = done(review.take(vec![segment(12.6, 18.4, " And a half.")], ""));
+        assert_eq!(reviewed.segments.len(), 3);
+        assert_eq!(reviewed.segments[1].text, " and a half");
+        assert_eq!(reviewed.uncovered, []);
+    }
+
+    #[test]
+    fn text_in_a_gap_that_is_heard_only_once_is_not_believed() {
+        let mut review = Review::new(case(14.0), ALL);
+        hear(review.take(Vec::new(), ""));
+        hear(review.take(vec![segment(10.5, 13.0, " Now repair our boat.")], ""));
+        let reviewed = done(review.take(vec![segment(10.5, 13.0, " The dinner is cold.")], ""));
+        assert_eq!((texts(&reviewed), reviewed.uncovered.len()), (vec![], 1));
+    }
+
+    #[test]
+    fn what_stays_without_text_is_listed() {
+        for unsure in [
+            vec![],
+            vec![Segment { no_speech_prob: 0.9, ..segment(10.5, 13.0, " Thanks.") }],
+            vec![Segment { avg_logprob: -1.2, ..segment(10.5, 13.0, " Thanks.") }],
+            vec![segment(10.5, 13.0, " ...")],
+        ] {
+            let mut review = Review::new(case(14.0), ALL);
+            hear(review.take(Vec::new(), ""));
+            let reviewed = done(review.take(unsure, ""));
+            assert_eq!((texts(&reviewed), &reviewed.uncovered[..]), (vec![], &[span(10.3, 13.7)][..]));
+        }
+    }
+
+    #[test]
+    fn checks_that_are_off_hear_nothing_again() {
+        let off = ReviewChecks { guard: false, coverage: false };
+        let circle = segment(10.0, 20.0, &" Thank you all.".repeat(8));
+        let reviewed = done(Review::new(case(20.0), off).take(vec![circle.clone()], ""));
+        assert_eq!((reviewed.segments, reviewed.heard_again), (vec![circle], false));
+        let reviewed = done(Review::new(case(20.0), off).take(Vec::new(), ""));
+        assert_eq!(reviewed.uncovered, []);
+    }
+
+    #[test]
+    fn marks_in_silence_go_without_a_second_hearing_but_their_speech_is_looked_at() {
+        let mut review = Review::new(case(10.7), ALL);
+        let dot = Segment { no_speech_prob: 0.95, ..segment(10.0, 10.7, " .") };
+        let reviewed = done(review.take(vec![dot], ""));
+        assert_eq!((reviewed.segments.len(), reviewed.dropped.len()), (0, 1));
+    }
+}
