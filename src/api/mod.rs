@@ -2,7 +2,7 @@
 //!
 //! A request passes `context` (id, headers, log line), `auth`, then its handler, one file per path. The two
 //! that take a recording share `answer`: `admission` gives a slot, `form` streams the file to disk and parses
-//! the fields, the backend runs, `output` or `sse` tells the result. What does the work is behind `Backend`, so
+//! the fields, the backend runs, `output` (through `pour`, when it is long) or `sse` tells the result. What does the work is behind `Backend`, so
 //! that tests can put something scripted there.
 
 pub mod admission;
@@ -13,6 +13,7 @@ pub mod error;
 mod form;
 mod health;
 mod models;
+mod pour;
 mod sse;
 mod transcriptions;
 mod translations;

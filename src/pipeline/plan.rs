@@ -1,5 +1,7 @@
 //! Everything that is decided before any work.
 
+use std::path::PathBuf;
+
 use crate::asr::engine::EnginePool;
 use crate::asr::{DecodingOptions, TranscriberSpec};
 use crate::audio::{AudioOptions, AudioSource};
@@ -56,6 +58,8 @@ pub struct Request {
     pub chunking: Chunking,
     /// Whether word times are wanted.
     pub word_times: bool,
+    /// Whether the tokens of the text are wanted.
+    pub tokens: bool,
     /// Whether each chunk is given the text of the one before; off by default.
     pub condition_on_previous_text: bool,
 }
@@ -74,6 +78,7 @@ impl Request {
             beam_size: None,
             chunking: Chunking::Auto,
             word_times: false,
+            tokens: true,
             condition_on_previous_text: false,
         }
     }
@@ -91,6 +96,10 @@ pub(crate) struct Plan {
     pub chunks: ChunkOptions,
     /// How chunks are decoded; its language is set once it is known.
     pub decoding: DecodingOptions,
+    /// Whether the tokens of the text are kept.
+    pub tokens: bool,
+    /// Where a long transcript is kept.
+    pub temp_dir: PathBuf,
     /// Whether each chunk is given the text of the one before.
     pub condition_on_previous_text: bool,
     /// What will be done differently than asked.
@@ -125,6 +134,8 @@ impl Plan {
                 ..options.chunks
             },
             decoding,
+            tokens: request.tokens,
+            temp_dir: options.audio.temp_dir.clone(),
             condition_on_previous_text: request.condition_on_previous_text,
             warnings: limits_of(request, spec, id),
         })

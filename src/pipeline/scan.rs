@@ -1,5 +1,7 @@
 //! Speech found and cut into chunks, on demand.
 
+use std::collections::VecDeque;
+
 use crate::audio::{AudioError, PcmSpool};
 use crate::cancel::CancelToken;
 use crate::time::{Chunk, SampleIndex, TimeSpan};
@@ -10,26 +12,25 @@ use super::PipelineError;
 /// Windows of the detector that are read from the spool at once: about 4 s.
 const WINDOWS_PER_READ: usize = 128;
 
-/// The chunks of `range`, found as they are asked for: nothing further is listened to than the last chunk
-/// needed.
+/// The chunks of a recording, found as they are asked for: nothing further is listened to than the last chunk
+/// needed. The recording may still be growing; what has not been decoded is waited for.
 pub struct ChunkScan<'a> {
     spool: &'a PcmSpool,
     vad: &'a mut dyn VoiceActivityDetector,
     cancel: &'a CancelToken,
-    range: TimeSpan,
     position: SampleIndex,
-    /// `None` once the range has been heard to its end.
+    /// `None` once the recording has been heard to its end.
     open: Option<(RegionBuilder, Chunker)>,
-    ready: std::collections::VecDeque<Chunk>,
+    /// Found and not yet asked for.
+    ready: VecDeque<Chunk>,
     samples: Vec<f32>,
     probabilities: Vec<f32>,
 }
 
 impl<'a> ChunkScan<'a> {
-    /// Listens to `range` of `spool`; resets `vad` first.
+    /// Listens to `spool` from its start; resets `vad` first.
     pub fn new(
         spool: &'a PcmSpool,
-        range: TimeSpan,
         vad: &'a mut dyn VoiceActivityDetector,
         (vad_options, chunk_options): (VadOptions, ChunkOptions),
         cancel: &'a CancelToken,
@@ -39,20 +40,19 @@ impl<'a> ChunkScan<'a> {
         Self {
             spool,
             cancel,
-            range,
-            position: range.start,
+            position: 0,
             open: Some((builder, Chunker::new(chunk_options))),
-            ready: std::collections::VecDeque::new(),
+            ready: VecDeque::new(),
             samples: Vec::new(),
             probabilities: Vec::new(),
             vad,
         }
     }
 
-    /// The next chunk, on the clock of the recording; `None` at the end.
+    /// The next chunk; `None` at the end of the recording.
     ///
     /// # Errors
-    /// When the detector fails or the request is cancelled.
+    /// When the detector fails, or decoding does, or the request is cancelled.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, PipelineError> {
         while self.ready.is_empty() && self.open.is_some() {
             self.listen()?;
@@ -60,26 +60,42 @@ impl<'a> ChunkScan<'a> {
         Ok(self.ready.pop_front())
     }
 
+    /// The chunks that lie within `length` samples from the start of the next one on, or a few more;
+    /// `next_chunk` still gives them.
+    ///
+    /// # Errors
+    /// As `next_chunk`.
+    pub fn look_ahead(&mut self, length: SampleIndex) -> Result<Vec<Chunk>, PipelineError> {
+        let covers = |ready: &VecDeque<Chunk>| match (ready.front(), ready.back()) {
+            (Some(first), Some(last)) => last.span.end - first.span.start >= length,
+            _ => false,
+        };
+        while self.open.is_some() && !covers(&self.ready) {
+            self.listen()?;
+        }
+        Ok(self.ready.iter().copied().collect())
+    }
+
     fn listen(&mut self) -> Result<(), PipelineError> {
         if self.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
-        if self.position >= self.range.end {
+        let Some((builder, chunker)) = &mut self.open else { return Ok(()) };
+        let step = (self.vad.spec().window * WINDOWS_PER_READ) as SampleIndex;
+        let wanted = self.position + step;
+        // Fewer only at the end, so that no window but the last is filled up with silence.
+        let end = self.spool.wait_for(wanted)?.min(wanted);
+        if end == self.position {
             self.close();
             return Ok(());
         }
-        let step = (self.vad.spec().window * WINDOWS_PER_READ) as SampleIndex;
-        let end = (self.position + step).min(self.range.end);
         self.spool.read(TimeSpan::new(self.position, end), &mut self.samples);
         self.probabilities.clear();
         self.vad.probabilities(&self.samples, &mut self.probabilities)?;
         self.position = end;
-        if let Some((builder, chunker)) = &mut self.open {
-            for probability in &self.probabilities {
-                if let Some(region) = builder.push(*probability) {
-                    self.ready
-                        .extend(chunker.push(region).into_iter().map(|chunk| shift(chunk, self.range.start)));
-                }
+        for probability in &self.probabilities {
+            if let Some(region) = builder.push(*probability) {
+                self.ready.extend(chunker.push(region));
             }
         }
         Ok(())
@@ -87,15 +103,9 @@ impl<'a> ChunkScan<'a> {
 
     fn close(&mut self) {
         let Some((builder, mut chunker)) = self.open.take() else { return };
-        let mut last = Vec::new();
-        for region in builder.finish(self.range.len()) {
-            last.extend(chunker.push(region));
+        for region in builder.finish(self.position) {
+            self.ready.extend(chunker.push(region));
         }
-        last.extend(chunker.finish());
-        self.ready.extend(last.into_iter().map(|chunk| shift(chunk, self.range.start)));
+        self.ready.extend(chunker.finish());
     }
-}
-
-fn shift(chunk: Chunk, offset: SampleIndex) -> Chunk {
-    Chunk { span: chunk.span.shifted(offset), owned: chunk.owned.shifted(offset) }
 }
