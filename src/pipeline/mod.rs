@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::asr::engine::EnginePool;
+use crate::audio::AudioError;
 use crate::audio::decoding::{Decoding, Done};
-use crate::audio::{AudioError, PcmSpool};
 use crate::models::manager::{Lease, ModelManager};
 use crate::time::{SampleIndex, ms_to_samples};
 use crate::transcript::Transcript;
@@ -77,35 +77,20 @@ impl Pipeline {
 
         let audio = self.options.audio.clone();
         let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
-        let heard = self.hear(&plan, &engine, decoding.spool(), control, &mut clock);
+        let mut vad = self.vad()?;
+        let recording = Recording { spool: decoding.spool(), vad: vad.as_mut() };
+        let heard = hear(&plan, &engine, recording, control, &mut clock);
         if heard.is_err() {
             decoding.stop();
         }
         let (mut transcript, done) = first_cause(heard, decoding.finish())?;
+        self.give_back(vad);
         if control.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
         clock.put_first(Stage::Decode, done.took);
         transcript.warnings.splice(0..0, plan.warnings.into_iter().chain(done.decoded.warnings));
         Ok(Outcome { transcript, timings: clock.timings })
-    }
-
-    /// Recognises the recording while it is being decoded.
-    fn hear(
-        &self,
-        plan: &Plan,
-        engine: &EnginePool,
-        spool: &Arc<PcmSpool>,
-        control: &Control,
-        clock: &mut StageClock,
-    ) -> Result<Transcript, PipelineError> {
-        spool.wait_for(SOUND_AFTER)?;
-        control.emit(Event::Accepted);
-        let mut vad = self.vad()?;
-        let recording = Recording { spool, vad: vad.as_mut() };
-        let transcript = recognise::recognise(plan, engine, recording, control, clock)?;
-        self.give_back(vad);
-        Ok(transcript)
     }
 
     /// Makes sure a voice activity detector can be had, and keeps it for the first request.
@@ -132,6 +117,19 @@ impl Pipeline {
         vad.reset();
         self.idle_vads.lock().unwrap_or_else(PoisonError::into_inner).push(vad);
     }
+}
+
+/// Recognises the recording while it is being decoded.
+fn hear(
+    plan: &Plan,
+    engine: &EnginePool,
+    recording: Recording<'_>,
+    control: &Control,
+    clock: &mut StageClock,
+) -> Result<Transcript, PipelineError> {
+    recording.spool.wait_for(SOUND_AFTER)?;
+    control.emit(Event::Accepted);
+    recognise::recognise(plan, engine, recording, control, clock)
 }
 
 /// Both results, or the error that came first: a recording that cannot be decoded further interrupts its

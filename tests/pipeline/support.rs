@@ -136,7 +136,7 @@ pub fn long_recording(path: &Path, seconds: u64) -> Vec<Spoken> {
 }
 
 /// The sentence without the silence around it.
-fn bare_speech(sentence: &Sentence) -> (Vec<i16>, String) {
+pub fn bare_speech(sentence: &Sentence) -> (Vec<i16>, String) {
     let options = settings().pipeline().audio;
     let source = AudioSource { path: sentence.path.clone(), name: None };
     let spool = diarist::audio::decode_to_spool(&source, &options, &CancelToken::new()).unwrap().spool;
