@@ -185,7 +185,7 @@ fn check_file(file: &Path) -> Result<(), String> {
 fn progress_bar(name: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg} {percent}% {eta} left")
         .expect("a fixed template");
-    ProgressBar::new(0).with_style(style).with_prefix(name.to_owned()).with_message("reading")
+    ProgressBar::no_length().with_style(style).with_prefix(name.to_owned()).with_message("reading")
 }
 
 fn show(bar: &ProgressBar, event: &Event) {
