@@ -109,3 +109,102 @@ impl<'a> ChunkScan<'a> {
         self.ready.extend(chunker.finish());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::SpoolWriter;
+    use crate::time::ms_to_samples;
+    use crate::vad::{VadError, VadSpec};
+
+    /// Takes loud windows for speech.
+    struct Loud;
+
+    impl VoiceActivityDetector for Loud {
+        fn spec(&self) -> VadSpec {
+            VadSpec { window: 512 }
+        }
+
+        fn probabilities(&mut self, samples: &[f32], out: &mut Vec<f32>) -> Result<(), VadError> {
+            out.extend(samples.chunks(512).map(|window| f32::from(u8::from(window[0] > 0.1))));
+            Ok(())
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    const OPTIONS: (VadOptions, ChunkOptions) = (
+        VadOptions {
+            threshold: 0.5,
+            neg_threshold: 0.35,
+            min_speech_ms: 100,
+            min_silence_ms: 200,
+            speech_pad_ms: 300,
+        },
+        ChunkOptions { max_ms: 30_000, target_ms: 0, overlap_ms: 4_000 },
+    );
+
+    /// Two seconds of speech in every six, from the start on; `sixes` times.
+    fn write_speech(writer: &mut SpoolWriter, sixes: usize) {
+        for _ in 0..sixes {
+            writer.push(&[0.5; 32_000]).unwrap();
+            writer.push(&[0.0; 64_000]).unwrap();
+        }
+    }
+
+    fn all_chunks(spool: &PcmSpool, look_ahead: SampleIndex) -> Vec<Chunk> {
+        let (cancel, mut vad) = (CancelToken::new(), Loud);
+        let mut scan = ChunkScan::new(spool, &mut vad, OPTIONS, &cancel);
+        let seen = scan.look_ahead(look_ahead).unwrap();
+        let chunks: Vec<_> = std::iter::from_fn(|| scan.next_chunk().unwrap()).collect();
+        assert_eq!(seen, chunks[..seen.len()]);
+        chunks
+    }
+
+    #[test]
+    fn a_growing_recording_gives_the_chunks_of_a_finished_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        let spool = writer.spool();
+        let growing = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| all_chunks(&spool, 0));
+            for _ in 0..20 {
+                write_speech(&mut writer, 1);
+                std::thread::yield_now();
+            }
+            writer.finish().unwrap();
+            reader.join().unwrap()
+        });
+        assert_eq!(growing.len(), 20);
+        assert_eq!(growing, all_chunks(&spool, 0));
+    }
+
+    #[test]
+    fn looking_ahead_hears_no_more_than_it_needs_and_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        write_speech(&mut writer, 20);
+        // The rest has not been decoded: whoever asked for it would wait without end.
+        let spool = writer.spool();
+        let (cancel, mut vad) = (CancelToken::new(), Loud);
+        let mut scan = ChunkScan::new(&spool, &mut vad, OPTIONS, &cancel);
+        let seen = scan.look_ahead(ms_to_samples(60_000)).unwrap();
+        assert!((10..=12).contains(&seen.len()), "{}", seen.len());
+        drop(scan);
+        let spool = writer.finish().unwrap();
+        assert_eq!(all_chunks(&spool, SampleIndex::MAX).len(), 20);
+        assert_eq!(all_chunks(&spool, ms_to_samples(60_000))[..seen.len()], seen);
+    }
+
+    #[test]
+    fn a_recording_that_breaks_off_while_it_is_heard_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        write_speech(&mut writer, 3);
+        let spool = writer.spool();
+        drop(writer);
+        let (cancel, mut vad) = (CancelToken::new(), Loud);
+        let mut scan = ChunkScan::new(&spool, &mut vad, OPTIONS, &cancel);
+        assert!(scan.next_chunk().is_err());
+    }
+}
