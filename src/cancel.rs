@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A shared, one-way "stop" flag. Cloning shares the flag.
 #[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken {
+    flag: Arc<AtomicBool>,
+    /// The work that this is a part of.
+    whole: Option<Arc<CancelToken>>,
+}
 
 impl CancelToken {
     /// A token that nobody has cancelled.
@@ -16,13 +20,33 @@ impl CancelToken {
         Self::default()
     }
 
+    /// A token for a part of the work: cancelled with the whole, or by itself.
+    pub fn part(&self) -> Self {
+        Self { flag: Arc::default(), whole: Some(Arc::new(self.clone())) }
+    }
+
     /// Asks for the work to end; cannot be taken back.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
+        self.flag.store(true, Ordering::Release);
     }
 
     /// Whether the work should end.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.flag.load(Ordering::Acquire) || self.whole.as_ref().is_some_and(|whole| whole.is_cancelled())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_ends_with_the_whole_and_alone() {
+        let whole = CancelToken::new();
+        let (first, second) = (whole.part(), whole.part());
+        first.cancel();
+        assert!(first.is_cancelled() && !second.is_cancelled() && !whole.is_cancelled());
+        whole.cancel();
+        assert!(second.is_cancelled() && second.part().is_cancelled());
     }
 }

@@ -3,6 +3,8 @@
 //! Every stage speaks this clock; seconds and `HH:MM:SS,mmm` exist only in `output`.
 //! Knows nothing of audio files, models or requests. Read next: `transcript`.
 
+use serde::{Deserialize, Serialize};
+
 /// Rate of the clock and of everything the models hear, in Hz.
 pub const SAMPLE_RATE: u32 = 16_000;
 
@@ -25,7 +27,7 @@ pub fn samples_to_seconds(samples: SampleIndex) -> f64 {
 }
 
 /// A half-open span `[start, end)` of the recording, `start <= end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct TimeSpan {
     /// First sample.
     pub start: SampleIndex,

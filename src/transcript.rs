@@ -1,10 +1,16 @@
 //! What a recording turned into: words, segments, speaker turns, and what went wrong on the way.
 //!
 //! Times are on the 16 kHz clock of the source (`time`). Letters, names, seconds and wire formats belong
-//! to `output`. Read next: `output`.
+//! to `output`. Segments are many in a long recording, so `segments` keeps them in a file. Read next: `output`.
+
+mod segments;
+
+use serde::{Deserialize, Serialize};
 
 use crate::language::Language;
 use crate::time::{SampleIndex, TimeSpan};
+
+pub use segments::Segments;
 
 /// What the recogniser is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -17,7 +23,7 @@ pub enum Task {
 }
 
 /// One token of the recogniser's output.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Token {
     /// Id in the model's vocabulary.
     pub id: i32,
@@ -28,7 +34,7 @@ pub struct Token {
 }
 
 /// One word as the model wrote it: leading space and punctuation included.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Word {
     /// For example `" Hello,"`.
     pub text: String,
@@ -41,13 +47,13 @@ pub struct Word {
 }
 
 /// A stretch of recognised text with the model's own quality numbers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
     /// When it is spoken.
     pub span: TimeSpan,
     /// Text with its leading space, as the model wrote it.
     pub text: String,
-    /// Every token, the timestamp tokens at both ends included.
+    /// Every token, the timestamp tokens at both ends included; empty when tokens were not asked for.
     pub tokens: Vec<Token>,
     /// Words in order, each within `span`; empty when word times were not asked for.
     pub words: Vec<Word>,
@@ -66,7 +72,7 @@ pub struct Segment {
 }
 
 /// A speaker of this recording, numbered from 0 by first appearance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SpeakerId(pub u32);
 
 /// A span in which one speaker speaks.
@@ -151,7 +157,7 @@ pub struct Coverage {
 }
 
 /// The whole answer. Segments are ordered by start; the full text is derived, never stored.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Transcript {
     /// What was asked for.
     pub task: Task,
@@ -162,7 +168,7 @@ pub struct Transcript {
     /// Length of the recording.
     pub duration: SampleIndex,
     /// Recognised text in order.
-    pub segments: Vec<Segment>,
+    pub segments: Segments,
     /// Who spoke when; empty without diarization.
     pub turns: Vec<SpeakerTurn>,
     /// Tokens of prompt given to the model, for usage figures.
@@ -171,14 +177,30 @@ pub struct Transcript {
     pub dropped: Vec<DroppedText>,
     /// How much of the speech has text; `None` when that was not checked.
     pub coverage: Option<Coverage>,
+    /// Tokens of text recognised, for usage figures; counted also where they are not kept.
+    pub text_tokens: u64,
     /// What the client should know.
     pub warnings: Vec<Warning>,
 }
 
+impl Segment {
+    /// How many of its tokens are text.
+    pub fn text_tokens(&self) -> u64 {
+        self.tokens.iter().filter(|token| !token.bytes.is_empty()).count() as u64
+    }
+}
+
 impl Transcript {
-    /// The text of all segments, trimmed at both ends.
+    /// The text of all segments, trimmed at both ends. For transcripts whose text may be held in memory;
+    /// `output` writes the others piece by piece.
+    ///
+    /// # Panics
+    /// When the temporary file of a long transcript does not give back what it took.
     pub fn text(&self) -> String {
-        let joined: String = self.segments.iter().map(|segment| segment.text.as_str()).collect();
+        let mut joined = String::new();
+        for segment in self.segments.iter() {
+            joined.push_str(&segment.expect("the temporary file gives back what was written to it").text);
+        }
         joined.trim().to_owned()
     }
 }

@@ -116,11 +116,12 @@ fn transcript(duration: SampleIndex) -> Transcript {
         language: Language::ENGLISH,
         language_probability: None,
         duration,
-        segments: segments(TimeSpan::new(0, duration)),
+        segments: segments(TimeSpan::new(0, duration)).into(),
         turns: Vec::new(),
         dropped: Vec::new(),
         coverage: None,
         prompt_tokens: 0,
+        text_tokens: 0,
         warnings: Vec::new(),
     }
 }

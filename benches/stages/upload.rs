@@ -11,7 +11,7 @@ use diarist::language::Language;
 use diarist::models::ModelError;
 use diarist::models::catalogue::{Catalogue, ModelSpec};
 use diarist::pipeline::{Control, Outcome, PipelineError, Request};
-use diarist::transcript::Transcript;
+use diarist::transcript::{Segments, Transcript};
 use reqwest::blocking::Client;
 use reqwest::blocking::multipart::{Form, Part};
 
@@ -74,11 +74,12 @@ impl Backend for Idle {
             language: Language::ENGLISH,
             language_probability: None,
             duration: 16_000,
-            segments: Vec::new(),
+            segments: Segments::default(),
             turns: Vec::new(),
             dropped: Vec::new(),
             coverage: None,
             prompt_tokens: 0,
+            text_tokens: 0,
             warnings: Vec::new(),
         };
         Ok(Outcome { transcript, timings: Vec::new() })

@@ -69,21 +69,23 @@ fn timed(work: impl FnOnce()) -> f64 {
 }
 
 /// The built program, serving; ended when dropped.
-struct Server {
-    process: Child,
-    url: String,
-    client: Client,
+pub struct Server {
+    pub process: Child,
+    pub url: String,
+    pub client: Client,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // Asked, not killed: it takes its uploads with it.
+        // SAFETY: sends a signal to a process that has not been waited for.
+        unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) };
         let _ = self.process.wait();
     }
 }
 
 impl Server {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_diarist"))
             .arg("serve")
             .envs([("DIARIST_LISTEN", "127.0.0.1:0"), ("DIARIST_OFFLINE", "true")])

@@ -1,11 +1,12 @@
 //! The whole program beside a peer or a limit, in one run on one machine: only ratios mean something, so
 //! every line gives one. `docs/benchmarks.md` says how to read them.
 //!
-//! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`
-//! and `memory`.
+//! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`,
+//! `first-text` and `memory`.
 
 mod decode;
 mod fairness;
+mod first_text;
 mod measure;
 mod memory;
 mod overhead;
@@ -19,10 +20,11 @@ use std::process::ExitCode;
 /// A part measures and prints; `false` when a limit was broken.
 type Part = fn(&Path) -> bool;
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("decode", decode::run),
     ("overhead", overhead::run),
     ("fairness", fairness::run),
+    ("first-text", first_text::run),
     ("memory", memory::run),
 ];
 

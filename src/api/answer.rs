@@ -4,21 +4,23 @@
 //! the stream's body) is dropped, and the drop cancels the work.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use crate::audio::AudioSource;
 use crate::cancel::CancelToken;
 use crate::error::ErrorKind;
 use crate::models::ModelError;
-use crate::output::render;
+use crate::output::{self, RenderOptions, ResponseFormat};
 use crate::pipeline::{Control, Event, Outcome, PipelineError, Request};
 use crate::time::samples_to_seconds;
-use crate::transcript::Task;
+use crate::transcript::{Task, Transcript};
 
 use super::admission::Place;
 use super::context::RequestContext;
@@ -26,6 +28,7 @@ use super::error::ApiError;
 use super::form::request::{SpeechRequest, model_name, parse};
 use super::form::{self, Form, FormLimits, Upload};
 use super::line::Ask;
+use super::pour::Pour;
 use super::{ApiState, Backend, sse};
 
 /// The two routes that take a recording.
@@ -101,11 +104,27 @@ pub async fn answer(
     let mut outcome = job.finish().await?;
     outcome.transcript.warnings.splice(0..0, speech.warnings);
     context.note_outcome(samples_to_seconds(outcome.transcript.duration), &outcome.timings);
-    let rendered = render(&outcome.transcript, speech.format, &speech.render);
-    Ok(HttpResponse::Ok()
-        .content_type(rendered.content_type)
-        .insert_header(("server-timing", context.server_timing()))
-        .body(rendered.body))
+    rendered(outcome.transcript, speech.format, speech.render, &context).await
+}
+
+/// The answer at once where it is short, and piece by piece where the transcript lies in a file.
+async fn rendered(
+    transcript: Transcript,
+    format: ResponseFormat,
+    options: RenderOptions,
+    context: &RequestContext,
+) -> Result<HttpResponse, ApiError> {
+    let mut response = HttpResponse::Ok();
+    response.content_type(format.content_type()).insert_header(("server-timing", context.server_timing()));
+    if transcript.segments.is_in_memory() {
+        return Ok(response.body(output::render(&transcript, format, &options).body));
+    }
+    let mut body = Pour::start(move |out| output::write(&transcript, format, &options, out));
+    body.begin().await.map_err(|error| {
+        tracing::error!(%error, "a finished transcript could not be read");
+        ApiError::internal()
+    })?;
+    Ok(response.streaming(body.into_stream()))
 }
 
 fn limits(state: &ApiState) -> FormLimits<'_> {
@@ -146,9 +165,32 @@ fn speech_request(endpoint: Endpoint, form: Form) -> Result<(SpeechRequest, Uplo
 /// A request that runs on another thread. Dropping it cancels the work.
 pub struct Job {
     task: JoinHandle<Result<Outcome, PipelineError>>,
-    /// What happens on the way, where somebody asked for it. Ends when the work does.
-    pub events: mpsc::UnboundedReceiver<Event>,
+    /// What happens on the way, where somebody asked for it. Ends when the work does. Segments may be missing
+    /// at the end, where the client was far behind; those before are all there.
+    pub events: mpsc::Receiver<Event>,
     _cancel: CancelOnDrop,
+}
+
+/// Events that a client may be behind. Its connection holds many kilobytes besides.
+const EVENTS_AHEAD: usize = 1_024;
+
+/// Tells a stream what it shows. The pipeline must not wait for a client, and what waits for it must not grow: one
+/// that falls too far behind is told nothing more until the end, when the transcript holds what is missing.
+struct Teller {
+    sender: mpsc::Sender<Event>,
+    is_behind: AtomicBool,
+}
+
+impl Teller {
+    fn tell(&self, event: Event) {
+        let is_shown = matches!(event, Event::Accepted | Event::Segment(_));
+        if is_shown
+            && !self.is_behind.load(Ordering::Relaxed)
+            && let Err(TrySendError::Full(_)) = self.sender.try_send(event)
+        {
+            self.is_behind.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 struct CancelOnDrop(CancelToken);
@@ -168,11 +210,11 @@ impl Job {
         place: Place,
         listen: bool,
     ) -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
         let cancel = CancelToken::new();
         let control = if listen {
-            // Unbounded, as the pipeline must not wait for the client; a transcript's text is small.
-            Control::with_listener(cancel.clone(), move |event| drop(sender.send(event)))
+            let teller = Teller { sender, is_behind: AtomicBool::new(false) };
+            Control::with_listener(cancel.clone(), move |event| teller.tell(event))
         } else {
             drop(sender);
             Control::new(cancel.clone())
@@ -215,5 +257,32 @@ fn log_failure(error: &PipelineError) {
             tracing::error!(%error, "a request failed");
         }
         kind => tracing::debug!(%error, ?kind, "a request was refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::TimeSpan;
+    use crate::transcript::Segment;
+
+    fn segment(number: u64) -> Event {
+        Event::Segment(Segment { span: TimeSpan::new(number, number + 1), ..Segment::default() })
+    }
+
+    #[test]
+    fn a_client_that_falls_behind_is_told_a_prefix() {
+        let (sender, mut events) = mpsc::channel(3);
+        let teller = Teller { sender, is_behind: AtomicBool::new(false) };
+        (0..5).for_each(|number| teller.tell(segment(number)));
+        let mut told = vec![events.try_recv().unwrap()];
+        // There is room again, but a gap must not come about.
+        teller.tell(segment(5));
+        told.extend(std::iter::from_fn(|| events.try_recv().ok()));
+        let starts: Vec<_> = told
+            .iter()
+            .map(|event| if let Event::Segment(segment) = event { segment.span.start } else { 99 })
+            .collect();
+        assert_eq!(starts, [0, 1, 2]);
     }
 }

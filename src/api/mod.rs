@@ -1,8 +1,9 @@
 //! The HTTP server: OpenAI's routes in front of the pipeline. The only room, with `server`, that knows actix.
 //!
 //! A request passes `context` (id, headers, log line), `auth`, then its handler, one file per path. The two
-//! that take a recording share `answer`: `admission` gives a slot, `line` a turn, `form` streams the file to disk and parses
-//! the fields, the backend runs, `output` or `sse` tells the result. What does the work is behind `Backend`, so
+//! that take a recording share `answer`: `admission` gives a slot, `line` a turn, `form` streams the file to disk
+//! and parses the fields, the backend runs, `output` (through `pour`, when it is long) or `sse` tells the result.
+//! What does the work is behind `Backend`, so
 //! that tests can put something scripted there.
 
 pub mod admission;
@@ -14,6 +15,7 @@ mod form;
 mod health;
 pub mod line;
 mod models;
+mod pour;
 mod sse;
 mod transcriptions;
 mod translations;

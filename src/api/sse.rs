@@ -2,9 +2,11 @@
 //!
 //! Only `data:` lines, CRLF ends, a blank line after every event, `[DONE]` at the end. Whatever fails before the
 //! pipeline has accepted the file is an ordinary HTTP error; later failures are an event with an `error`
-//! object. The deltas, joined, equal the final text exactly.
+//! object. The deltas, joined, equal the final text exactly. Nothing here grows with the recording: deltas are
+//! forgotten when they are sent, and the last events are written from the finished transcript.
 
 use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,16 +17,20 @@ use futures_util::stream::{self, Stream};
 use serde::Serialize;
 
 use crate::output::RenderOptions;
-use crate::output::json::{LanguageCode, Logprob, Usage, WarningBody, to_json, warnings};
+use crate::output::json::{
+    LanguageCode, Logprob, Logprobs, Usage, WarningBody, to_json, warnings, write_json,
+};
 use crate::output::pieces::{Piece, Trimmer, segment_pieces};
+use crate::output::reading::{Reading, Text};
 use crate::pipeline::{Event, Outcome};
 use crate::time::samples_to_seconds;
-use crate::transcript::{Segment, Transcript};
+use crate::transcript::{Segment, Transcript, Warning};
 
 use super::answer::Job;
 use super::context::RequestContext;
 use super::error::ApiError;
 use super::form::request::SpeechRequest;
+use super::pour::Pour;
 
 /// Silence after which a comment is sent, so that nothing in between gives the connection up.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -39,13 +45,13 @@ enum Payload<'a> {
     Delta {
         delta: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        logprobs: Option<&'a [Logprob]>,
+        logprobs: Option<Vec<Logprob>>,
     },
     #[serde(rename = "transcript.text.done")]
     Done {
-        text: &'a str,
+        text: Text<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        logprobs: Option<&'a [Logprob]>,
+        logprobs: Option<Logprobs<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         languages: Option<[LanguageCode; 1]>,
         usage: Usage,
@@ -63,136 +69,167 @@ pub async fn answer(
     speech: SpeechRequest,
     context: Rc<RequestContext>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut telling = Telling::new(speech);
+    let mut telling = Telling::new(&speech);
+    let mut source = Source::Job;
     loop {
         match job.events.recv().await {
-            Some(Event::Accepted { .. }) => break,
-            Some(event) => telling.tell(event),
+            Some(Event::Accepted) => break,
+            Some(event) => telling.tell(&event),
             None => {
                 let outcome = job.outcome().await?;
-                telling.end(outcome, &context);
+                source = Source::Ending(telling.end(outcome, speech.warnings.clone(), &context));
                 break;
             }
         }
     }
+    let frames = Frames { job, source, telling, warnings: speech.warnings, context };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(frames(job, telling, context)))
+        .streaming(frames.into_stream()))
 }
 
-/// The frames as they become ready. Dropping the stream cancels the job that it holds.
-fn frames(
+/// The body: frames as they become ready. Dropping it cancels the job that it holds.
+struct Frames {
     job: Job,
+    source: Source,
     telling: Telling,
+    warnings: Vec<Warning>,
     context: Rc<RequestContext>,
-) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
-    stream::unfold((job, telling, context), |(mut job, mut telling, context)| async move {
+}
+
+/// Where the next frames come from.
+enum Source {
+    /// The running job.
+    Job,
+    /// The last events of a finished one.
+    Ending(Pour),
+    /// Nowhere.
+    Nothing,
+}
+
+impl Frames {
+    fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> {
+        stream::unfold(self, |mut frames| async move {
+            let next = frames.next().await?;
+            Some((next, frames))
+        })
+    }
+
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
         loop {
-            if let Some(frame) = telling.ready.pop_front() {
-                return Some((Ok(Bytes::from(frame)), (job, telling, context)));
+            if let Some(frame) = self.telling.ready.pop_front() {
+                return Some(Ok(Bytes::from(frame)));
             }
-            if telling.ended {
-                return None;
-            }
-            match tokio::time::timeout(PING_EVERY, job.events.recv()).await {
-                Err(_silence) => telling.ready.push_back(PING.to_owned()),
-                Ok(Some(event)) => telling.tell(event),
-                Ok(None) => match job.outcome().await {
-                    Ok(outcome) => telling.end(outcome, &context),
-                    Err(error) => telling.fail(&error),
-                },
+            match &mut self.source {
+                Source::Nothing => return None,
+                Source::Ending(pour) => {
+                    let piece = pour.next().await;
+                    if let Some(Err(error)) = &piece {
+                        tracing::error!(%error, "the end of a stream could not be written");
+                        self.source = Source::Nothing;
+                    }
+                    return piece;
+                }
+                Source::Job => self.listen().await,
             }
         }
-    })
+    }
+
+    /// Waits for what happens next in the job.
+    async fn listen(&mut self) {
+        match tokio::time::timeout(PING_EVERY, self.job.events.recv()).await {
+            Err(_silence) => self.telling.ready.push_back(PING.to_owned()),
+            Ok(Some(event)) => self.telling.tell(&event),
+            Ok(None) => match self.job.outcome().await {
+                Ok(outcome) => {
+                    let warnings = std::mem::take(&mut self.warnings);
+                    self.source = Source::Ending(self.telling.end(outcome, warnings, &self.context));
+                }
+                Err(error) => {
+                    self.telling.ready.push_back(frame(&error.envelope()));
+                    self.source = Source::Nothing;
+                }
+            },
+        }
+    }
 }
 
 /// What has been told so far, and what is ready to be.
 struct Telling {
     options: RenderOptions,
-    warnings: Vec<crate::transcript::Warning>,
     trimmer: Trimmer,
     segments: usize,
-    text: String,
-    logprobs: Vec<Logprob>,
     ready: VecDeque<String>,
-    ended: bool,
 }
 
 impl Telling {
-    fn new(speech: SpeechRequest) -> Self {
-        Self {
-            options: speech.render,
-            warnings: speech.warnings,
-            trimmer: Trimmer::default(),
-            segments: 0,
-            text: String::new(),
-            logprobs: Vec::new(),
-            ready: VecDeque::new(),
-            ended: false,
-        }
+    fn new(speech: &SpeechRequest) -> Self {
+        Self { options: speech.render, trimmer: Trimmer::default(), segments: 0, ready: VecDeque::new() }
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: &Event) {
         if let Event::Segment(segment) = event {
-            self.delta(&segment);
+            self.segments += 1;
+            self.ready.extend(delta(&mut self.trimmer, segment, &self.options));
         }
     }
 
-    /// One delta for `segment`, unless nothing of it can be shown yet.
-    fn delta(&mut self, segment: &Segment) {
-        self.segments += 1;
-        let pieces = if self.options.logprobs {
-            segment_pieces(segment)
-        } else {
-            vec![Piece { text: segment.text.clone(), logprob: segment.avg_logprob }]
-        };
-        let pieces = self.trimmer.push(pieces);
-        let delta: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
-        if delta.is_empty() {
-            return;
-        }
-        let first = self.logprobs.len();
-        if self.options.logprobs {
-            self.logprobs.extend(pieces.into_iter().map(Logprob::from));
-        }
-        let logprobs = self.options.logprobs.then(|| &self.logprobs[first..]);
-        self.ready.push_back(frame(&to_json(&Payload::Delta { delta: &delta, logprobs })));
-        self.text.push_str(&delta);
-    }
-
-    /// The last events: what the pipeline did not announce on the way, the whole text, the end mark.
-    fn end(&mut self, outcome: Outcome, context: &RequestContext) {
+    /// The last events, written as they are sent.
+    fn end(&mut self, outcome: Outcome, warnings: Vec<Warning>, context: &RequestContext) -> Pour {
         let Outcome { mut transcript, timings } = outcome;
-        for segment in transcript.segments.iter().skip(self.segments) {
-            self.delta(segment);
-        }
-        transcript.warnings.splice(0..0, std::mem::take(&mut self.warnings));
+        transcript.warnings.splice(0..0, warnings);
         context.note_outcome(samples_to_seconds(transcript.duration), &timings);
-        let done = self.done(&transcript);
-        self.ready.extend([done, DONE.to_owned()]);
-        self.ended = true;
+        let (trimmer, told, options) = (std::mem::take(&mut self.trimmer), self.segments, self.options);
+        Pour::start(move |out| write_end(&transcript, told, trimmer, &options, out))
     }
+}
 
-    fn done(&self, transcript: &Transcript) -> String {
-        if self.text != transcript.text() {
-            // What was sent stays sent: the client's text and ours must not differ.
-            tracing::error!("the segments announced differ from those of the transcript");
+/// One delta for `segment`, unless nothing of it can be shown yet.
+fn delta(trimmer: &mut Trimmer, segment: &Segment, options: &RenderOptions) -> Option<String> {
+    let pieces = if options.logprobs {
+        segment_pieces(segment)
+    } else {
+        vec![Piece { text: segment.text.clone(), logprob: segment.avg_logprob }]
+    };
+    let pieces = trimmer.push(pieces);
+    let delta: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
+    if delta.is_empty() {
+        return None;
+    }
+    let logprobs = options.logprobs.then(|| pieces.into_iter().map(Logprob::from).collect());
+    Some(frame(&to_json(&Payload::Delta { delta: &delta, logprobs })))
+}
+
+/// Writes what follows the first `told` segments: the others, the whole text, the end mark.
+fn write_end(
+    transcript: &Transcript,
+    told: usize,
+    mut trimmer: Trimmer,
+    options: &RenderOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let reading = Reading::new(transcript);
+    if told < transcript.segments.len() {
+        for segment in reading.segments().skip(told) {
+            let frame = delta(&mut trimmer, &segment, options);
+            out.write_all(frame.unwrap_or_default().as_bytes())?;
         }
-        frame(&to_json(&Payload::Done {
-            text: &self.text,
-            logprobs: self.options.logprobs.then_some(self.logprobs.as_slice()),
-            languages: self.options.languages.then(|| [LanguageCode::of(transcript.language)]),
-            usage: Usage::of(transcript, self.options.usage),
-            warnings: warnings(transcript),
-        }))
     }
-
-    fn fail(&mut self, error: &ApiError) {
-        self.ready.push_back(frame(&error.envelope()));
-        self.ended = true;
-    }
+    out.write_all(b"data: ")?;
+    let done = Payload::Done {
+        text: reading.text(),
+        logprobs: options.logprobs.then_some(Logprobs(&reading)),
+        languages: options.languages.then(|| [LanguageCode::of(transcript.language)]),
+        usage: Usage::of(transcript, options.usage),
+        warnings: warnings(transcript),
+    };
+    write_json(&done, out)?;
+    drop(done);
+    reading.end()?;
+    out.write_all(b"\r\n\r\n")?;
+    out.write_all(DONE.as_bytes())
 }
 
 /// One event. JSON escapes line ends, so that it always fits one line.

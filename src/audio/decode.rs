@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::cancel::CancelToken;
 use crate::transcript::Warning;
@@ -11,7 +12,7 @@ use super::intake::Intake;
 use super::native::{self, Clock, Facts, Failure, Heard};
 use super::sniff::{self, Kind};
 use super::source::{Mend, PatchedFile};
-use super::{AudioError, AudioOptions, AudioSource, PcmSpool, ffmpeg, matroska, mp4, ogg, wav};
+use super::{AudioError, AudioOptions, AudioSource, PcmSpool, SpoolWriter, ffmpeg, matroska, mp4, ogg, wav};
 
 /// Bytes that readers may have fetched beyond the last packet that they handed out.
 const READ_AHEAD: u64 = 128 << 10;
@@ -22,15 +23,16 @@ const MAX_RESUMES: usize = 1_000;
 /// A recording taken in.
 #[derive(Debug)]
 pub struct Decoded {
-    /// Its sound.
-    pub spool: PcmSpool,
+    /// Its sound, complete.
+    pub spool: Arc<PcmSpool>,
     /// What was found, for logs: for example `mp3 44100 Hz 2 channels`.
     pub description: String,
     /// Damage that was passed over: codes `damaged_audio` and `truncated_audio`.
     pub warnings: Vec<Warning>,
 }
 
-/// Decodes `source` block by block into a spool in `options.temp_dir`. Only the content decides how.
+/// Decodes `source` block by block into a spool in `options.temp_dir`, to its end. Only the content decides
+/// how. `Decoding` does the same beside the caller.
 ///
 /// # Errors
 /// When nothing can be decoded, or a limit is exceeded, or `cancel` is set.
@@ -39,8 +41,21 @@ pub fn decode_to_spool(
     options: &AudioOptions,
     cancel: &CancelToken,
 ) -> Result<Decoded, AudioError> {
+    decode_into(SpoolWriter::create(&options.temp_dir)?, source, options, cancel)
+}
+
+/// Decodes `source` into what `writer` writes.
+///
+/// # Errors
+/// As `decode_to_spool`; readers of the spool are told that it ended early.
+pub(super) fn decode_into(
+    writer: SpoolWriter,
+    source: &AudioSource,
+    options: &AudioOptions,
+    cancel: &CancelToken,
+) -> Result<Decoded, AudioError> {
     let look = Look::at(&source.path)?;
-    let mut intake = Intake::new(options, cancel)?;
+    let mut intake = Intake::new(writer, options.max_duration_s, cancel);
     let failure = match look.kind {
         Kind::NotAudio(name) => return Err(AudioError::Undecodable(format!("it is {name}, not audio"))),
         Kind::Foreign(name) => Failure::NoDecoder(name.to_owned()),

@@ -1,12 +1,13 @@
 //! Where all decoders pour their blocks: limits, then 16 kHz, then the spool.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use crate::cancel::CancelToken;
 use crate::time::{SAMPLE_RATE, SampleIndex};
 
 use super::resample::MonoResampler;
-use super::{AudioBlock, AudioError, AudioOptions, PcmSpool, SpoolWriter};
+use super::{AudioBlock, AudioError, PcmSpool, SpoolWriter};
 
 /// Shortest recording accepted.
 const MIN_LENGTH_MS: u64 = 100;
@@ -32,15 +33,8 @@ pub(super) struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(options: &AudioOptions, cancel: &'a CancelToken) -> Result<Self, AudioError> {
-        Ok(Self {
-            writer: SpoolWriter::create(&options.temp_dir)?,
-            resampler: MonoResampler::new(),
-            scratch: Vec::new(),
-            touched: false,
-            limit_s: options.max_duration_s,
-            cancel,
-        })
+    pub(super) fn new(writer: SpoolWriter, limit_s: u64, cancel: &'a CancelToken) -> Self {
+        Self { writer, resampler: MonoResampler::new(), scratch: Vec::new(), touched: false, limit_s, cancel }
     }
 
     /// Whether nothing has arrived yet, so that another decoder may still try.
@@ -91,7 +85,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Flushes the filter and closes the spool.
-    pub(super) fn finish(mut self) -> Result<PcmSpool, AudioError> {
+    pub(super) fn finish(mut self) -> Result<Arc<PcmSpool>, AudioError> {
         self.scratch.clear();
         self.resampler.flush(&mut self.scratch);
         self.store()?;

@@ -1,13 +1,14 @@
 //! From any recording to the 16 kHz mono spool that every later stage reads.
 //!
 //! `decode` turns a file into blocks at its own rate, `resample` turns blocks into 16 kHz mono, `spool`
-//! keeps the result on disk. Behind `decode`: `sniff` names a file by its first bytes, `native` drives the
+//! keeps the result on disk, where it can be read while it grows; `decoding` runs all that on a thread of its own. Behind `decode`: `sniff` names a file by its first bytes, `native` drives the
 //! built-in decoders (`source`, `wav`, `mp4`, `ogg`, `matroska` and `aac` give them what the readers miss), `ffmpeg` runs the program
 //! for everything else, and both pour into `intake`, which keeps the limits. Nothing here holds the whole recording in memory, and nothing here knows
 //! about models or requests.
 
 mod aac;
 pub mod decode;
+pub mod decoding;
 mod ffmpeg;
 mod intake;
 mod matroska;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use crate::error::ErrorKind;
 
 pub use decode::{Decoded, decode_to_spool};
+pub use decoding::Decoding;
 pub use spool::{PcmSpool, SpoolWriter};
 
 /// A file to be decoded. The content decides what it is; the name is only used in messages.

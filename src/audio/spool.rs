@@ -1,13 +1,16 @@
 //! The whole recording as 16 kHz mono 16-bit samples in a temporary file.
 //!
+//! It can be read while it grows: the decoder writes on its own thread, and whoever wants samples that are
+//! not there yet waits for them (`PcmSpool::wait_for`).
+//!
 //! Samples are read back with positioned reads, not through a memory map: readers convert to `f32` and
 //! so copy anyway, mapped pages would count as the process's memory (115 MB per hour of sound), and a
 //! failing disk would end the whole process with a signal instead of one request with an error.
 
 use std::fs::{File, Permissions};
-use std::io::{BufWriter, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::time::{SampleIndex, TimeSpan};
 
@@ -19,13 +22,18 @@ const SAMPLE_BYTES: usize = size_of::<i16>();
 /// Stored value of full scale.
 const FULL_SCALE: f32 = 32_768.0;
 
-/// Samples converted at a time.
+/// Samples written, or read, at a time: about half a second.
 const BATCH: usize = 8_192;
 
-/// Takes 16 kHz mono samples and writes them down.
+/// Takes 16 kHz mono samples and writes them down. Dropping it unfinished tells the readers that no more
+/// will come.
+#[derive(Debug)]
 pub struct SpoolWriter {
-    file: BufWriter<File>,
-    length: SampleIndex,
+    spool: Arc<PcmSpool>,
+    /// Samples that have not been written yet, as stored; less than a batch between calls.
+    pending: Vec<u8>,
+    /// Samples in the file.
+    written: SampleIndex,
 }
 
 impl SpoolWriter {
@@ -37,7 +45,14 @@ impl SpoolWriter {
     pub fn create(dir: &Path) -> Result<Self, AudioError> {
         let file = tempfile::tempfile_in(dir)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
-        Ok(Self { file: BufWriter::with_capacity(BATCH * SAMPLE_BYTES, file), length: 0 })
+        let spool = PcmSpool { file, growth: Mutex::default(), changed: Condvar::new() };
+        let pending = Vec::with_capacity(BATCH * SAMPLE_BYTES);
+        Ok(Self { spool: Arc::new(spool), pending, written: 0 })
+    }
+
+    /// What is being written, for readers.
+    pub fn spool(&self) -> Arc<PcmSpool> {
+        Arc::clone(&self.spool)
     }
 
     /// Appends samples in [-1, 1]; values outside are clipped, and what is not a number becomes silence.
@@ -48,57 +63,109 @@ impl SpoolWriter {
         for &sample in samples {
             // The cast saturates, and gives 0 for NaN.
             let stored = (sample * FULL_SCALE).round() as i16;
-            self.file.write_all(&stored.to_le_bytes())?;
+            self.pending.extend_from_slice(&stored.to_le_bytes());
+            if self.pending.len() == BATCH * SAMPLE_BYTES {
+                self.flush()?;
+            }
         }
-        self.length += samples.len() as SampleIndex;
         Ok(())
     }
 
-    /// Samples written so far.
+    /// Samples taken so far.
     pub fn len(&self) -> SampleIndex {
-        self.length
+        self.written + (self.pending.len() / SAMPLE_BYTES) as SampleIndex
     }
 
-    /// Whether nothing has been written.
+    /// Whether nothing has been taken.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
-    /// Closes the file for reading.
+    /// Ends the recording; readers now know its length.
     ///
     /// # Errors
-    /// When the file cannot be flushed.
-    pub fn finish(self) -> Result<PcmSpool, AudioError> {
-        let file = self.file.into_inner().map_err(|error| error.into_error())?;
-        Ok(PcmSpool { file, length: self.length })
+    /// When the disk is full.
+    pub fn finish(mut self) -> Result<Arc<PcmSpool>, AudioError> {
+        self.flush()?;
+        self.spool.change(|growth| growth.end = Some(End::Complete));
+        Ok(self.spool())
+    }
+
+    fn flush(&mut self) -> Result<(), AudioError> {
+        self.spool.file.write_all_at(&self.pending, self.written * SAMPLE_BYTES as u64)?;
+        self.written = self.len();
+        self.pending.clear();
+        self.spool.change(|growth| growth.readable = self.written);
+        Ok(())
     }
 }
 
-/// A finished recording; `Send + Sync`, read by any number of stages at once.
+impl Drop for SpoolWriter {
+    fn drop(&mut self) {
+        self.spool.change(|growth| growth.end = growth.end.or(Some(End::GivenUp)));
+    }
+}
+
+/// A recording that may still be growing; `Send + Sync`, read by any number of stages at once.
 #[derive(Debug)]
 pub struct PcmSpool {
     file: File,
-    length: SampleIndex,
+    growth: Mutex<Growth>,
+    changed: Condvar,
+}
+
+/// How far the recording has been written.
+#[derive(Debug, Default)]
+struct Growth {
+    /// Samples in the file.
+    readable: SampleIndex,
+    /// `None` while it is being written.
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// All of the recording is there.
+    Complete,
+    /// The writer stopped before the end.
+    GivenUp,
 }
 
 impl PcmSpool {
-    /// Length in samples.
+    /// Samples that can be read now; all of the recording once it is complete.
     pub fn len(&self) -> SampleIndex {
-        self.length
+        self.growth().readable
     }
 
-    /// Whether nothing was recorded.
+    /// Whether there is nothing to be read yet.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
-    /// Replaces `out` by the samples of `span`, in [-1, 1]; the part past the end is left out.
+    /// Length of the whole recording in samples, once it is known.
+    pub fn total(&self) -> Option<SampleIndex> {
+        let growth = self.growth();
+        (growth.end == Some(End::Complete)).then_some(growth.readable)
+    }
+
+    /// Waits until the first `samples` can be read, or the recording has ended before. Gives how many can be
+    /// read now: fewer than asked for only at the end of the recording.
+    ///
+    /// # Errors
+    /// `Cancelled` once the writer has given up, however much there is; the writer knows why.
+    pub fn wait_for(&self, samples: SampleIndex) -> Result<SampleIndex, AudioError> {
+        let waits = |growth: &mut Growth| growth.end.is_none() && growth.readable < samples;
+        let growth = self.changed.wait_while(self.growth(), waits).unwrap_or_else(PoisonError::into_inner);
+        if growth.end == Some(End::GivenUp) { Err(AudioError::Cancelled) } else { Ok(growth.readable) }
+    }
+
+    /// Replaces `out` by the samples of `span`, in [-1, 1]; the part that is not there (yet) is left out.
     ///
     /// # Panics
     /// When the disk fails to give back what it took; the stage boundary turns that into an error of
     /// the one request.
     pub fn read(&self, span: TimeSpan, out: &mut Vec<f32>) {
-        let span = span.clamped(TimeSpan::new(0, self.length));
+        let span = span.clamped(TimeSpan::new(0, self.len()));
         out.clear();
         out.reserve(span.len() as usize);
         let mut bytes = [0_u8; BATCH * SAMPLE_BYTES];
@@ -114,13 +181,24 @@ impl PcmSpool {
             at += count as SampleIndex;
         }
     }
+
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        // Numbers are set in one step each, so a holder that panicked left nothing half done.
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, set: impl FnOnce(&mut Growth)) {
+        set(&mut self.growth());
+        self.changed.notify_all();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn spool_of(samples: &[f32]) -> PcmSpool {
+    fn spool_of(samples: &[f32]) -> Arc<PcmSpool> {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = SpoolWriter::create(dir.path()).unwrap();
         writer.push(samples).unwrap();
@@ -181,5 +259,72 @@ mod tests {
     fn a_missing_folder_is_a_storage_error() {
         let result = SpoolWriter::create(Path::new("/nonexistent/folder"));
         assert!(matches!(result, Err(AudioError::Storage(_))));
+    }
+
+    #[test]
+    fn a_writer_that_gives_up_wakes_its_readers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        writer.push(&[0.5; BATCH]).unwrap();
+        let spool = writer.spool();
+        assert_eq!(spool.wait_for(1).unwrap(), BATCH as SampleIndex);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| spool.wait_for(2 * BATCH as SampleIndex));
+            drop(writer);
+            assert!(matches!(reader.join().unwrap(), Err(AudioError::Cancelled)));
+        });
+        assert!(spool.wait_for(1).is_err(), "what is there belongs to no recording");
+        assert_eq!(spool.total(), None);
+    }
+
+    #[test]
+    fn waiting_past_the_end_gives_the_length() {
+        let spool = spool_of(&[0.25; 10_000]);
+        assert_eq!(spool.wait_for(SampleIndex::MAX).unwrap(), 10_000);
+        assert_eq!(spool.total(), Some(10_000));
+    }
+
+    /// Reads to the end in steps of `step`, as a scan does, and gives all that was read.
+    fn read_growing(spool: &PcmSpool, step: SampleIndex) -> Vec<f32> {
+        let (mut all, mut window, mut at) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let end = spool.wait_for(at + step).unwrap().min(at + step);
+            if end == at {
+                return all;
+            }
+            spool.read(TimeSpan::new(at, end), &mut window);
+            all.append(&mut window);
+            at = end;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_while_others_read_comes_out_whole(
+            blocks in prop::collection::vec(0_usize..30_000, 0..12),
+            steps in prop::collection::vec(1_u64..50_000, 1..4),
+        ) {
+            let total: usize = blocks.iter().sum();
+            let samples: Vec<f32> = (0..total).map(|n| ((n % 65_521) as f32 - 32_760.0) / FULL_SCALE).collect();
+            let dir = tempfile::tempdir().unwrap();
+            let mut writer = SpoolWriter::create(dir.path()).unwrap();
+            let spool = writer.spool();
+            std::thread::scope(|scope| {
+                let readers: Vec<_> =
+                    steps.iter().map(|&step| scope.spawn({ let spool = &spool; move || read_growing(spool, step) })).collect();
+                let mut at = 0;
+                for block in blocks {
+                    writer.push(&samples[at..at + block]).unwrap();
+                    at += block;
+                    std::thread::yield_now();
+                }
+                writer.finish().unwrap();
+                for reader in readers {
+                    prop_assert!(reader.join().unwrap() == samples);
+                }
+                Ok(())
+            })?;
+            prop_assert_eq!(spool.total(), Some(total as SampleIndex));
+        }
     }
 }

@@ -136,8 +136,13 @@ pub fn main() -> ExitCode {
 
 /// Writes to standard output; unlike `print!`, a full disk or a closed pipe is an error.
 fn print(text: &str) -> Result<(), String> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
+    print_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// Lets `write` write a result to standard output.
+fn print_with(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), String> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    write(&mut out)
         .and_then(|()| out.flush())
         .map_err(|error| format!("standard output does not take the result: {error}"))
 }

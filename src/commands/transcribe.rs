@@ -1,5 +1,7 @@
 //! `diarist transcribe`
 
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -9,7 +11,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::print;
+use super::print_with;
 use crate::audio::AudioSource;
 use crate::cancel::CancelToken;
 use crate::config::Settings;
@@ -137,6 +139,7 @@ fn template(settings: &Settings, args: &TranscribeArgs) -> Result<Request, Strin
         prompt: args.prompt.clone(),
         temperature: args.temperature,
         word_times: args.words,
+        tokens: matches!(args.format, Format::VerboseJson),
         ..Request::new(nothing, model)
     })
 }
@@ -208,16 +211,17 @@ fn check_file(file: &Path) -> Result<(), String> {
 fn progress_bar(name: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg} {percent}% {eta} left")
         .expect("a fixed template");
-    ProgressBar::new(0).with_style(style).with_prefix(name.to_owned()).with_message("reading")
+    ProgressBar::no_length().with_style(style).with_prefix(name.to_owned()).with_message("reading")
 }
 
 fn show(bar: &ProgressBar, event: &Event) {
     match event {
-        Event::Accepted { duration } => {
-            bar.set_length(*duration);
-            bar.reset_eta();
-        }
-        Event::Progress { done, .. } => {
+        Event::Accepted => bar.reset_eta(),
+        Event::Progress { done, total } => {
+            // Until all is decoded, its length is not known.
+            if let Some(total) = total {
+                bar.set_length(*total);
+            }
             bar.set_position(*done);
             let speed = samples_to_seconds(*done) / bar.elapsed().as_secs_f64().max(1e-3);
             bar.set_message(format!("{speed:.1}x"));
@@ -266,14 +270,21 @@ impl Targets {
         screen: &Screen<'_>,
     ) -> Result<(), String> {
         let options = RenderOptions { words: args.words, ..RenderOptions::default() };
-        let body = output::render(transcript, args.format.response(), &options).body;
+        let format = args.format.response();
+        let write = |out: &mut dyn Write| output::write(transcript, format, &options, out);
         match self.files.iter().find(|(source, _)| source == file) {
-            Some((_, target)) => std::fs::write(target, body)
+            Some((_, target)) => write_file(target, write)
                 .map_err(|error| format!("{} cannot be written: {error}", target.display())),
             None => {
                 let _one_at_a_time = screen.printing.lock();
-                screen.bars.suspend(|| print(&body))
+                screen.bars.suspend(|| print_with(write))
             }
         }
     }
+}
+
+fn write_file(target: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(target)?);
+    write(&mut out)?;
+    out.flush()
 }

@@ -1,15 +1,20 @@
 //! The JSON answers: OpenAI's field names and their order. Pure.
 //!
 //! Seconds are rounded to the millisecond; the recogniser's 32-bit numbers are written with the fewest
-//! digits that give them back.
+//! digits that give them back. Lists and the text are written as they are read, so that an answer may be larger
+//! than memory.
 
-use serde::Serialize;
+use std::io::{self, Write};
+
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
 
 use crate::language::Language;
 use crate::time::TimeSpan;
 use crate::transcript::{Coverage, DroppedText, Segment, Task, Transcript, Warning, Word};
 
 use super::pieces::{Piece, Trimmer, segment_pieces};
+use super::reading::{Reading, Text};
 use super::{RenderOptions, UsageKind, seconds};
 
 /// Audio tokens per second that OpenAI's token models count.
@@ -20,12 +25,15 @@ const AUDIO_TOKENS_PER_S: u64 = 10;
 const PUNCTUATION: &str = "\"'“”‘’„‚‹›«»¿¡([{)]}.,!?:;…-–—~。，、！？：；「」『』（）《》〈〉【】・।॥؟،؛۔♪♫";
 
 /// `{"text": …}` with whatever else was asked for.
-pub fn json(transcript: &Transcript, options: &RenderOptions) -> String {
+///
+/// # Errors
+/// What `out` gives.
+pub fn json(reading: &Reading<'_>, options: &RenderOptions, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Body<'a> {
-        text: String,
+        text: Text<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        logprobs: Option<Vec<Logprob>>,
+        logprobs: Option<Logprobs<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         languages: Option<[LanguageCode; 1]>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,28 +41,35 @@ pub fn json(transcript: &Transcript, options: &RenderOptions) -> String {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<WarningBody<'a>>,
     }
-    to_json(&Body {
-        text: transcript.text(),
-        logprobs: options.logprobs.then(|| logprobs(transcript)),
-        languages: options.languages.then(|| [LanguageCode::of(transcript.language)]),
-        usage: (transcript.task == Task::Transcribe).then(|| Usage::of(transcript, options.usage)),
-        warnings: warnings(transcript),
-    })
+    let transcript = reading.transcript;
+    write_json(
+        &Body {
+            text: reading.text(),
+            logprobs: options.logprobs.then_some(Logprobs(reading)),
+            languages: options.languages.then(|| [LanguageCode::of(transcript.language)]),
+            usage: (transcript.task == Task::Transcribe).then(|| Usage::of(transcript, options.usage)),
+            warnings: warnings(transcript),
+        },
+        out,
+    )
 }
 
 /// Text with language, duration, segments and words. Translations are always in English, and have neither
 /// words nor usage.
-pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String {
+///
+/// # Errors
+/// What `out` gives.
+pub fn verbose_json(reading: &Reading<'_>, options: &RenderOptions, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Body<'a> {
         task: &'static str,
         language: &'static str,
         duration: f64,
-        text: String,
+        text: Text<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        segments: Option<Vec<SegmentBody<'a>>>,
+        segments: Option<SegmentList<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        words: Option<Vec<WordBody<'a>>>,
+        words: Option<WordList<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
         /// An extension: how sure the model is of a language that it was not told.
@@ -69,29 +84,37 @@ pub fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String 
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<WarningBody<'a>>,
     }
+    let transcript = reading.transcript;
     let (task, language) = match transcript.task {
         Task::Transcribe => ("transcribe", transcript.language.name()),
         Task::Translate => ("translate", Language::ENGLISH.name()),
     };
     let is_transcription = transcript.task == Task::Transcribe;
-    to_json(&Body {
-        task,
-        language,
-        duration: seconds(transcript.duration),
-        text: transcript.text(),
-        segments: options
-            .segments
-            .then(|| transcript.segments.iter().zip(0..).map(SegmentBody::of).collect()),
-        words: (options.words && is_transcription).then(|| {
-            transcript.segments.iter().flat_map(|segment| &segment.words).filter_map(WordBody::of).collect()
-        }),
-        // The schema fixes the usage of this format to seconds, for any model.
-        usage: is_transcription.then(|| Usage::of(transcript, UsageKind::Duration)),
-        language_probability: transcript.language_probability.filter(|_| is_transcription),
-        coverage: transcript.coverage.as_ref().map(CoverageBody::of),
-        dropped: transcript.dropped.iter().map(DroppedBody::of).collect(),
-        warnings: warnings(transcript),
-    })
+    write_json(
+        &Body {
+            task,
+            language,
+            duration: seconds(transcript.duration),
+            text: reading.text(),
+            segments: options.segments.then_some(SegmentList(reading)),
+            words: (options.words && is_transcription).then_some(WordList(reading)),
+            // The schema fixes the usage of this format to seconds, for any model.
+            usage: is_transcription.then(|| Usage::of(transcript, UsageKind::Duration)),
+            language_probability: transcript.language_probability.filter(|_| is_transcription),
+            coverage: transcript.coverage.as_ref().map(CoverageBody::of),
+            dropped: transcript.dropped.iter().map(DroppedBody::of).collect(),
+            warnings: warnings(transcript),
+        },
+        out,
+    )
+}
+
+/// Writes a value as JSON text.
+///
+/// # Errors
+/// What `out` gives.
+pub fn write_json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(out, value).map_err(io::Error::from)
 }
 
 /// A value as JSON text.
@@ -137,8 +160,7 @@ impl Usage {
             UsageKind::Tokens => {
                 let text_tokens = transcript.prompt_tokens as u64;
                 let audio_tokens = (transcript.duration * AUDIO_TOKENS_PER_S).div_ceil(rate);
-                let tokens = transcript.segments.iter().flat_map(|segment| &segment.tokens);
-                let output_tokens = tokens.filter(|token| !token.bytes.is_empty()).count() as u64;
+                let output_tokens = transcript.text_tokens;
                 Self::Tokens {
                     total_tokens: text_tokens + audio_tokens + output_tokens,
                     input_tokens: text_tokens + audio_tokens,
@@ -165,9 +187,19 @@ impl From<Piece> for Logprob {
 }
 
 /// The tokens of the whole text; joined they equal it.
-fn logprobs(transcript: &Transcript) -> Vec<Logprob> {
-    let pieces = transcript.segments.iter().flat_map(segment_pieces);
-    Trimmer::default().push(pieces).into_iter().map(Logprob::from).collect()
+pub struct Logprobs<'a>(pub &'a Reading<'a>);
+
+impl Serialize for Logprobs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let mut trimmer = Trimmer::default();
+        for segment in self.0.segments() {
+            for piece in trimmer.push(segment_pieces(&segment)) {
+                list.serialize_element(&Logprob::from(piece))?;
+            }
+        }
+        list.end()
+    }
 }
 
 /// A language heard.
@@ -180,6 +212,19 @@ impl LanguageCode {
     /// `language` by its code.
     pub fn of(language: Language) -> Self {
         Self { code: language.code() }
+    }
+}
+
+/// All segments, numbered.
+struct SegmentList<'a>(&'a Reading<'a>);
+
+impl Serialize for SegmentList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for (segment, id) in self.0.segments().zip(0..) {
+            list.serialize_element(&SegmentBody::of(&segment, id))?;
+        }
+        list.end()
     }
 }
 
@@ -198,7 +243,7 @@ struct SegmentBody<'a> {
 }
 
 impl<'a> SegmentBody<'a> {
-    fn of((segment, id): (&'a Segment, usize)) -> Self {
+    fn of(segment: &'a Segment, id: usize) -> Self {
         /// Whisper counts `seek` in frames of 10 ms.
         const SAMPLES_PER_FRAME: u64 = crate::time::SAMPLE_RATE as u64 / 100;
         Self {
@@ -213,6 +258,21 @@ impl<'a> SegmentBody<'a> {
             compression_ratio: finite(segment.compression_ratio),
             no_speech_prob: finite(segment.no_speech_prob),
         }
+    }
+}
+
+/// The words of all segments.
+struct WordList<'a>(&'a Reading<'a>);
+
+impl Serialize for WordList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for segment in self.0.segments() {
+            for word in segment.words.iter().filter_map(WordBody::of) {
+                list.serialize_element(&word)?;
+            }
+        }
+        list.end()
     }
 }
 
@@ -329,7 +389,16 @@ fn finite(number: f32) -> f32 {
 mod tests {
     use super::super::samples::{segment, transcript};
     use super::*;
+    use crate::output::{ResponseFormat, render};
     use crate::time::TimeSpan;
+
+    fn json(transcript: &Transcript, options: &RenderOptions) -> String {
+        render(transcript, ResponseFormat::Json, options).body
+    }
+
+    fn verbose_json(transcript: &Transcript, options: &RenderOptions) -> String {
+        render(transcript, ResponseFormat::VerboseJson, options).body
+    }
 
     fn hello() -> Transcript {
         let mut second = segment(28.0, 30.5, " Grüße, 東京!");
@@ -373,7 +442,7 @@ mod tests {
     fn verbose_json_has_every_field_in_order() {
         let options = RenderOptions { words: true, ..RenderOptions::default() };
         let mut transcript = hello();
-        transcript.segments.remove(0);
+        transcript.segments = transcript.segments.to_vec().unwrap().split_off(1).into();
         transcript.language = Language::parse("de").unwrap();
         assert_eq!(
             verbose_json(&transcript, &options),
@@ -491,7 +560,9 @@ mod tests {
     #[test]
     fn numbers_that_json_cannot_write_become_zero() {
         let mut odd = hello();
-        odd.segments[0].avg_logprob = f32::NEG_INFINITY;
+        let mut segments = odd.segments.to_vec().unwrap();
+        segments[0].avg_logprob = f32::NEG_INFINITY;
+        odd.segments = segments.into();
         let body: serde_json::Value =
             serde_json::from_str(&verbose_json(&odd, &RenderOptions::default())).unwrap();
         assert_eq!(body["segments"][0]["avg_logprob"], 0.0);

@@ -1,17 +1,22 @@
 //! A transcript as the bytes of an answer.
 //!
-//! Pure: a `Transcript` and what the client asked for go in, a content type and a body come out. `json` knows
-//! OpenAI's field names, `subtitles` lays out SRT and WebVTT, `text` is the plain transcript, `pieces` trims
-//! text that arrives segment by segment. Seconds and `HH:MM:SS,mmm` exist only here. Knows nothing of HTTP,
+//! Pure but for the file that a long transcript lies in: a `Transcript` and what the client asked for go in, a content
+//! type and a body come out, written piece by piece. `json` knows OpenAI's field names, `subtitles` lays out SRT and
+//! WebVTT, `text` is the plain transcript, `reading` reads segments as often as a form asks, `pieces` trims text
+//! that arrives segment by segment. Seconds and `HH:MM:SS,mmm` exist only here. Knows nothing of HTTP,
 //! requests or models.
 
 pub mod json;
 pub mod pieces;
+pub mod reading;
 pub mod subtitles;
 pub mod text;
 
+use std::io::{self, Write};
+
 use crate::time::SampleIndex;
 use crate::transcript::Transcript;
+use reading::Reading;
 
 /// Content type of the JSON answers; without a charset, as JSON is always UTF-8.
 pub const JSON_TYPE: &str = "application/json";
@@ -52,6 +57,14 @@ impl ResponseFormat {
             Self::Srt => "srt",
             Self::Vtt => "vtt",
             Self::VerboseJson => "verbose_json",
+        }
+    }
+
+    /// Value of the `Content-Type` header.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json | Self::VerboseJson => JSON_TYPE,
+            Self::Text | Self::Srt | Self::Vtt => TEXT_TYPE,
         }
     }
 
@@ -106,16 +119,36 @@ pub struct Rendered {
     pub body: String,
 }
 
-/// Renders `transcript` as `format`.
+/// Writes `transcript` as `format` to `out`, in pieces of any size.
+///
+/// # Errors
+/// What `out` gives, or the file of a long transcript; what was written then is not an answer.
+pub fn write(
+    transcript: &Transcript,
+    format: ResponseFormat,
+    options: &RenderOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let reading = Reading::new(transcript);
+    match format {
+        ResponseFormat::Json => json::json(&reading, options, out),
+        ResponseFormat::VerboseJson => json::verbose_json(&reading, options, out),
+        ResponseFormat::Text => text::text(&reading, out),
+        ResponseFormat::Srt => subtitles::srt(&reading, out),
+        ResponseFormat::Vtt => subtitles::vtt(&reading, out),
+    }?;
+    reading.end()
+}
+
+/// Renders `transcript` as `format` in memory: for one that is there itself.
+///
+/// # Panics
+/// When the file of a long transcript does not give back what it took.
 pub fn render(transcript: &Transcript, format: ResponseFormat, options: &RenderOptions) -> Rendered {
-    let (content_type, body) = match format {
-        ResponseFormat::Json => (JSON_TYPE, json::json(transcript, options)),
-        ResponseFormat::VerboseJson => (JSON_TYPE, json::verbose_json(transcript, options)),
-        ResponseFormat::Text => (TEXT_TYPE, text::text(transcript)),
-        ResponseFormat::Srt => (TEXT_TYPE, subtitles::srt(transcript)),
-        ResponseFormat::Vtt => (TEXT_TYPE, subtitles::vtt(transcript)),
-    };
-    Rendered { content_type, body }
+    let mut bytes = Vec::new();
+    write(transcript, format, options, &mut bytes).expect("memory takes what memory gives");
+    let body = String::from_utf8(bytes).expect("all formats write UTF-8");
+    Rendered { content_type: format.content_type(), body }
 }
 
 /// Samples as whole milliseconds, rounded to the nearest.
@@ -181,7 +214,8 @@ pub(crate) mod samples {
             language: Language::ENGLISH,
             language_probability: None,
             duration: seconds_to_samples(duration),
-            segments,
+            text_tokens: segments.iter().map(Segment::text_tokens).sum(),
+            segments: segments.into(),
             turns: Vec::new(),
             dropped: Vec::new(),
             coverage: None,
@@ -206,6 +240,7 @@ pub(crate) mod samples {
 mod tests {
     use super::samples::{segment, transcript};
     use super::*;
+    use crate::transcript::Segments;
 
     #[test]
     fn every_format_is_found_by_its_name() {
@@ -223,6 +258,40 @@ mod tests {
             let is_json = serde_json::from_str::<serde_json::Value>(&rendered.body).is_ok();
             assert_eq!(rendered.content_type == JSON_TYPE, is_json, "{}", format.name());
             assert_eq!(rendered.content_type == TEXT_TYPE, !is_json, "{}", format.name());
+        }
+    }
+
+    #[test]
+    fn a_transcript_in_a_file_gives_the_same_bytes() {
+        let texts = [" Hello, \"world\".", " ", " Grüße\n --> 東京 🎉.", " Don't stop.  "];
+        let segments: Vec<_> =
+            (0..4_000).map(|n| segment(f64::from(n), f64::from(n) + 0.75, texts[n as usize % 4])).collect();
+        let (in_memory, mut in_file) =
+            (transcript(4_000.0, segments.clone()), transcript(4_000.0, Vec::new()));
+        in_file.segments = Segments::spilling_into(&std::env::temp_dir());
+        segments.into_iter().for_each(|segment| in_file.segments.push(segment).unwrap());
+        in_file.text_tokens = in_memory.text_tokens;
+        assert!(in_memory.segments.is_in_memory() && !in_file.segments.is_in_memory());
+        let options = RenderOptions {
+            words: true,
+            logprobs: true,
+            languages: true,
+            usage: UsageKind::Tokens,
+            ..RenderOptions::default()
+        };
+        for format in ResponseFormat::ALL {
+            let [one, other] = [&in_memory, &in_file].map(|it| render(it, format, &options));
+            assert!(one == other, "{}", format.name());
+        }
+    }
+
+    #[test]
+    fn an_output_that_takes_nothing_more_is_an_error() {
+        let transcript = transcript(2.0, vec![segment(0.0, 2.0, " Hello.")]);
+        for format in ResponseFormat::ALL {
+            let mut small = [0_u8; 4];
+            let result = write(&transcript, format, &RenderOptions::default(), &mut &mut small[..]);
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WriteZero, "{}", format.name());
         }
     }
 

@@ -3,28 +3,32 @@
 //! One cue per segment, line feeds only, no byte order mark, hours always written. SRT ends with one line
 //! feed more than its last cue needs; WebVTT does not.
 
-use std::fmt::Write;
+use std::io::{self, Write};
 
-use crate::transcript::{Segment, Transcript};
+use crate::transcript::Segment;
 
 use super::milliseconds;
+use super::reading::Reading;
 
 /// SubRip: numbered cues with comma milliseconds; a lone line feed when nothing was said.
-pub fn srt(transcript: &Transcript) -> String {
-    let mut out = String::new();
-    for (cue, number) in cues(&transcript.segments).zip(1..) {
-        cue.write(&mut out, &format!("{number}\n"), ',');
+///
+/// # Errors
+/// What `out` gives.
+pub fn srt(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
+    for (cue, number) in cues(reading).zip(1_u64..) {
+        writeln!(out, "{number}")?;
+        cue.write(out, ',')?;
     }
-    out + "\n"
+    writeln!(out)
 }
 
 /// WebVTT: cues without identifiers; the header alone when nothing was said.
-pub fn vtt(transcript: &Transcript) -> String {
-    let mut out = String::from("WEBVTT\n\n");
-    for cue in cues(&transcript.segments) {
-        cue.write(&mut out, "", '.');
-    }
-    out
+///
+/// # Errors
+/// What `out` gives.
+pub fn vtt(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "WEBVTT\n")?;
+    cues(reading).try_for_each(|cue| cue.write(out, '.'))
 }
 
 /// One line of text on the screen, times in ms, `start_ms < end_ms`.
@@ -35,21 +39,23 @@ struct Cue {
 }
 
 impl Cue {
-    fn write(&self, out: &mut String, head: &str, decimal: char) {
-        let (start, end) = (timestamp(self.start_ms, decimal), timestamp(self.end_ms, decimal));
-        writeln!(out, "{head}{start} --> {end}\n{}\n", self.text).expect("writing to a string cannot fail");
-    }
-}
-
-/// The segments that have text, as cues. A cue lasts at least a millisecond: WebVTT asks for an end after
-/// the start.
-fn cues(segments: &[Segment]) -> impl Iterator<Item = Cue> {
-    segments.iter().filter_map(|segment| {
+    /// A cue lasts at least a millisecond: WebVTT asks for an end after the start. `None` without text.
+    fn of(segment: &Segment) -> Option<Self> {
         let text = cue_text(&segment.text);
         let start_ms = milliseconds(segment.span.start);
         let end_ms = milliseconds(segment.span.end).max(start_ms + 1);
-        (!text.is_empty()).then_some(Cue { start_ms, end_ms, text })
-    })
+        (!text.is_empty()).then_some(Self { start_ms, end_ms, text })
+    }
+
+    fn write(&self, out: &mut dyn Write, decimal: char) -> io::Result<()> {
+        let (start, end) = (timestamp(self.start_ms, decimal), timestamp(self.end_ms, decimal));
+        writeln!(out, "{start} --> {end}\n{}\n", self.text)
+    }
+}
+
+/// The segments that have text, as cues.
+fn cues(reading: &Reading<'_>) -> impl Iterator<Item = Cue> {
+    reading.segments().filter_map(|segment| Cue::of(&segment))
 }
 
 /// `text` on one line, without anything that would end the cue or look like a time line. Whisper's own
@@ -73,7 +79,17 @@ fn timestamp(ms: u64, decimal: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{segment, transcript};
-    use super::*;
+    use super::{cue_text, timestamp};
+    use crate::output::{RenderOptions, ResponseFormat, render};
+    use crate::transcript::Transcript;
+
+    fn srt(transcript: &Transcript) -> String {
+        render(transcript, ResponseFormat::Srt, &RenderOptions::default()).body
+    }
+
+    fn vtt(transcript: &Transcript) -> String {
+        render(transcript, ResponseFormat::Vtt, &RenderOptions::default()).body
+    }
 
     #[test]
     fn srt_numbers_cues_and_ends_with_an_extra_line_feed() {

@@ -1,16 +1,26 @@
 //! The plain text answer. Pure.
 
-use crate::transcript::Transcript;
+use std::io::{self, Write};
 
-/// The text of `transcript` and a line feed; a lone line feed when nothing was said.
-pub fn text(transcript: &Transcript) -> String {
-    transcript.text() + "\n"
+use super::reading::Reading;
+
+/// The text of the transcript and a line feed; a lone line feed when nothing was said.
+///
+/// # Errors
+/// What `out` gives.
+pub fn text(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", reading.text())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::samples::{segment, transcript};
-    use super::*;
+    use crate::output::{RenderOptions, ResponseFormat, render};
+    use crate::transcript::Transcript;
+
+    fn text(transcript: &Transcript) -> String {
+        render(transcript, ResponseFormat::Text, &RenderOptions::default()).body
+    }
 
     #[test]
     fn text_is_trimmed_and_ends_with_one_line_feed() {

@@ -36,19 +36,17 @@ impl Stage {
 /// What happens on the way, in order.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The file is sound and the plan stands; from here on only the machine can fail.
-    Accepted {
-        /// Length of the recording.
-        duration: SampleIndex,
-    },
+    /// The recording's first seconds are sound and the plan stands: an answer may begin. Decoding goes on; what
+    /// it still meets, such as a limit, ends the request with its error.
+    Accepted,
     /// The language is known.
     Language(Language),
     /// So much of the recording has been recognised.
     Progress {
         /// Samples done.
         done: SampleIndex,
-        /// Samples in all.
-        total: SampleIndex,
+        /// Samples in all; `None` while the recording is still being decoded.
+        total: Option<SampleIndex>,
     },
     /// The next segment in order; what was sent is never changed afterwards.
     Segment(Segment),

@@ -29,6 +29,9 @@ pub enum PipelineError {
     /// Recognition failed.
     #[error(transparent)]
     Asr(#[from] AsrError),
+    /// The temporary file that holds a long transcript failed.
+    #[error("temporary storage failed: {0}")]
+    Storage(#[from] std::io::Error),
 }
 
 impl PipelineError {
@@ -40,6 +43,7 @@ impl PipelineError {
             Self::Incapable { .. } => ErrorKind::ModelIncapable,
             Self::Vad(error) => error.kind(),
             Self::Asr(error) => error.kind(),
+            Self::Storage(_) => ErrorKind::Unavailable,
         }
     }
 }

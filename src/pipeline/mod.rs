@@ -27,19 +27,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::asr::engine::EnginePool;
-use crate::audio::{self, AudioError};
+use crate::audio::AudioError;
+use crate::audio::decoding::{Decoding, Done};
 use crate::models::manager::{Lease, ModelManager};
+use crate::time::{SampleIndex, ms_to_samples};
 use crate::transcript::Transcript;
 use crate::vad::{VadError, VoiceActivityDetector};
 use plan::Plan;
 use recognise::Recording;
 
+/// How much is decoded before a recording counts as sound, or all of a shorter one. What is no audio, or of a kind
+/// that nobody can decode, has shown itself by then.
+const SOUND_AFTER: SampleIndex = ms_to_samples(5_000);
+
 /// A finished request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Outcome {
     /// What was said.
     pub transcript: Transcript,
-    /// Wall time of each stage that ran, in order, for logs and the `Server-Timing` header.
+    /// Wall time of each stage that ran, in order, for logs and the `Server-Timing` header. Decoding goes on
+    /// beside the others, so they add up to more than the whole.
     pub timings: Vec<(Stage, Duration)>,
 }
 
@@ -67,28 +74,28 @@ impl Pipeline {
     /// Runs one request to its end. Blocking.
     ///
     /// # Errors
-    /// Before `Event::Accepted` for what is wrong with the request or the file, afterwards only for what
-    /// goes wrong with the machine.
+    /// Before `Event::Accepted` for what is wrong with the request or the file; afterwards for what goes wrong
+    /// with the machine, and for limits and damage that decoding meets late.
     pub fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
         let mut clock = StageClock::default();
         let engine = self.lease(request)?;
         let plan = Plan::new(request, &self.options, &engine)?;
 
-        let decoded = clock.time(Stage::Decode, || {
-            audio::decode_to_spool(&request.source, &self.options.audio, &control.cancel)
-        })?;
-        let spool = Arc::new(decoded.spool);
-        tracing::debug!(source = decoded.description, samples = spool.len(), "decoded");
-        control.emit(Event::Accepted { duration: spool.len() });
-
+        let audio = self.options.audio.clone();
+        let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
         let mut vad = self.vad()?;
-        let recording = Recording { spool: &spool, vad: vad.as_mut() };
-        let mut transcript = recognise::recognise(&plan, &engine, recording, control, &mut clock)?;
+        let recording = Recording { spool: decoding.spool(), vad: vad.as_mut() };
+        let heard = hear(&plan, &engine, recording, control, &mut clock);
+        if heard.is_err() {
+            decoding.stop();
+        }
+        let (mut transcript, done) = first_cause(heard, decoding.finish())?;
         self.give_back(vad);
         if control.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
-        transcript.warnings.splice(0..0, plan.warnings.into_iter().chain(decoded.warnings));
+        clock.put_first(Stage::Decode, done.took);
+        transcript.warnings.splice(0..0, plan.warnings.into_iter().chain(done.decoded.warnings));
         Ok(Outcome { transcript, timings: clock.timings })
     }
 
@@ -118,6 +125,32 @@ impl Pipeline {
     }
 }
 
+/// Recognises the recording while it is being decoded.
+fn hear(
+    plan: &Plan,
+    engine: &EnginePool,
+    recording: Recording<'_>,
+    control: &Control,
+    clock: &mut StageClock,
+) -> Result<Transcript, PipelineError> {
+    recording.spool.wait_for(SOUND_AFTER)?;
+    control.emit(Event::Accepted);
+    recognise::recognise(plan, engine, recording, control, clock)
+}
+
+/// Both results, or the error that came first: a recording that cannot be decoded further interrupts its
+/// readers, and a stage that fails stops the decoding; each then ends as cancelled, which says nothing.
+fn first_cause<T>(
+    heard: Result<T, PipelineError>,
+    decoded: Result<Done, AudioError>,
+) -> Result<(T, Done), PipelineError> {
+    match (heard, decoded) {
+        (Ok(heard), Ok(decoded)) => Ok((heard, decoded)),
+        (Err(error), Ok(_) | Err(AudioError::Cancelled)) => Err(error),
+        (_, Err(error)) => Err(error.into()),
+    }
+}
+
 /// Adds up the wall time of each stage, in order of first use.
 #[derive(Default)]
 pub(crate) struct StageClock {
@@ -125,6 +158,11 @@ pub(crate) struct StageClock {
 }
 
 impl StageClock {
+    /// Notes a stage that kept its own time, before all others.
+    fn put_first(&mut self, stage: Stage, took: Duration) {
+        self.timings.insert(0, (stage, took));
+    }
+
     fn time<R>(&mut self, stage: Stage, work: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = work();
@@ -134,5 +172,27 @@ impl StageClock {
             None => self.timings.push((stage, spent)),
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asr::AsrError;
+    use crate::error::ErrorKind;
+
+    fn kind(heard: Result<(), PipelineError>, decoded: Result<Done, AudioError>) -> ErrorKind {
+        first_cause(heard, decoded).unwrap_err().kind()
+    }
+
+    #[test]
+    fn the_cause_is_told_and_not_the_interruption_that_it_brought() {
+        let cancelled = || AudioError::Cancelled;
+        let too_long = || AudioError::TooLong { limit_s: 1 };
+        let engine = || PipelineError::Asr(AsrError::Engine("broken".into()));
+        assert_eq!(kind(Err(cancelled().into()), Err(too_long())), ErrorKind::AudioTooLong);
+        assert_eq!(kind(Err(engine()), Err(cancelled())), ErrorKind::Internal);
+        assert_eq!(kind(Err(cancelled().into()), Err(cancelled())), ErrorKind::Cancelled);
+        assert_eq!(kind(Ok(()), Err(too_long())), ErrorKind::AudioTooLong);
     }
 }

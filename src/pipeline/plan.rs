@@ -1,5 +1,7 @@
 //! Everything that is decided before any work.
 
+use std::path::PathBuf;
+
 use crate::asr::engine::{EnginePool, Priority};
 use crate::asr::{DecodingOptions, TranscriberSpec};
 use crate::audio::{AudioOptions, AudioSource};
@@ -59,6 +61,8 @@ pub struct Request {
     pub chunking: Chunking,
     /// Whether word times are wanted.
     pub word_times: bool,
+    /// Whether the tokens of the text are wanted.
+    pub tokens: bool,
     /// Whether each chunk is given the text of the one before; off by default.
     pub condition_on_previous_text: bool,
     /// How soon its chunks are served beside those of other requests.
@@ -83,6 +87,7 @@ impl Request {
             beam_size: None,
             chunking: Chunking::Auto,
             word_times: false,
+            tokens: true,
             condition_on_previous_text: false,
             priority: Priority::default(),
             guard: None,
@@ -103,6 +108,10 @@ pub(crate) struct Plan {
     pub chunks: ChunkOptions,
     /// How chunks are decoded; its language is set once it is known.
     pub decoding: DecodingOptions,
+    /// Whether the tokens of the text are kept.
+    pub tokens: bool,
+    /// Where a long transcript is kept.
+    pub temp_dir: PathBuf,
     /// Whether each chunk is given the text of the one before.
     pub condition_on_previous_text: bool,
     /// How soon its chunks are served beside those of other requests.
@@ -141,6 +150,8 @@ impl Plan {
                 ..options.chunks
             },
             decoding,
+            tokens: request.tokens,
+            temp_dir: options.audio.temp_dir.clone(),
             condition_on_previous_text: request.condition_on_previous_text,
             priority: request.priority,
             checks: ReviewChecks {

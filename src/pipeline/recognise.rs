@@ -9,7 +9,7 @@ use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
 use crate::language::Language;
 use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
-use crate::transcript::{Segment, Transcript};
+use crate::transcript::{Segment, Segments, Transcript};
 use crate::vad::VoiceActivityDetector;
 
 use super::findings::Findings;
@@ -18,11 +18,9 @@ use super::review::{Case, Hearing, Review, Reviewed, Step};
 use super::scan::ChunkScan;
 use super::{Control, Event, PipelineError, Stage, StageClock};
 
-/// Places listened to for the language of a recording.
-const LANGUAGE_PLACES: u64 = 3;
-
-/// How much is searched for speech at each of those places.
-const LANGUAGE_SEARCH: SampleIndex = ms_to_samples(60_000);
+/// How much of a recording is listened to for its language, from the first speech on: so much is decoded within
+/// a second, however long the recording is, and it is the same stretch whatever the machine's speed.
+const LANGUAGE_SEARCH: SampleIndex = ms_to_samples(180_000);
 
 /// Characters of earlier text given to a chunk that asked for it; more than the model keeps.
 const CONTEXT_CHARS: usize = 1_000;
@@ -48,18 +46,17 @@ pub fn recognise(
 ) -> Result<Transcript, PipelineError> {
     let Recording { spool, vad } = recording;
     let session = engine.session(control.cancel.clone(), plan.priority);
+    let mut scan = ChunkScan::new(spool, vad, (plan.vad, plan.chunks), &control.cancel);
     let (language, language_probability) = match plan.language {
         Some(language) => (language, None),
         None => {
             let (language, probability) =
-                clock.time(Stage::Language, || detect_language(plan, &session, spool, vad, control))?;
+                clock.time(Stage::Language, || detect_language(plan, &session, spool, &mut scan))?;
             (language, Some(probability))
         }
     };
     control.emit(Event::Language(language));
 
-    let whole = TimeSpan::new(0, spool.len());
-    let scan = ChunkScan::new(spool, whole, vad, (plan.vad, plan.chunks), &control.cancel);
     let run = Run {
         plan,
         session,
@@ -71,44 +68,40 @@ pub fn recognise(
         done: BTreeMap::new(),
         next_index: 0,
         stitcher: Stitcher::default(),
-        segments: Vec::new(),
+        segments: Segments::spilling_into(&plan.temp_dir),
+        context: VecDeque::new(),
         prompt_tokens: 0,
+        text_tokens: 0,
         findings: Findings::new(plan.checks),
         failure: None,
         recognised: 0,
         submitted_until: 0,
     };
-    let Recognised { segments, prompt_tokens, findings } = run.drain(scan, clock)?;
-    findings.log();
+    let heard = run.drain(scan, clock)?;
+    heard.findings.log();
     Ok(Transcript {
         task: plan.decoding.task,
         language,
         language_probability,
         duration: spool.len(),
-        segments,
+        segments: heard.segments,
         turns: Vec::new(),
-        prompt_tokens,
-        warnings: findings.warnings(),
-        coverage: findings.coverage,
-        dropped: findings.dropped,
+        prompt_tokens: heard.prompt_tokens,
+        text_tokens: heard.text_tokens,
+        warnings: heard.findings.warnings(),
+        coverage: heard.findings.coverage,
+        dropped: heard.findings.dropped,
     })
 }
 
-/// Finds speech at several places and lets the longest chunks vote.
+/// Lets the longest chunks of the recording's first minutes of speech vote.
 fn detect_language(
     plan: &Plan,
     session: &Session<'_>,
     spool: &Arc<PcmSpool>,
-    vad: &mut dyn VoiceActivityDetector,
-    control: &Control,
+    scan: &mut ChunkScan<'_>,
 ) -> Result<(Language, f32), PipelineError> {
-    let mut chunks = Vec::new();
-    for range in language_places(spool.len()) {
-        let mut scan = ChunkScan::new(spool, range, vad, (plan.vad, plan.chunks), &control.cancel);
-        while let Some(chunk) = scan.next_chunk()? {
-            chunks.push(chunk);
-        }
-    }
+    let chunks = scan.look_ahead(LANGUAGE_SEARCH)?;
     let answers: Vec<_> = language::pick_windows(&chunks, language::DETECTION_WINDOWS)
         .into_iter()
         .map(|index| session.languages(reader(spool, chunks[index].span)))
@@ -119,15 +112,6 @@ fn detect_language(
         probabilities.push(answer?);
     }
     Ok(language::decide(&probabilities, &plan.candidate_languages))
-}
-
-/// Up to three stretches spread over the recording; all of it when it is short.
-fn language_places(total: SampleIndex) -> Vec<TimeSpan> {
-    if total <= LANGUAGE_PLACES * LANGUAGE_SEARCH {
-        return vec![TimeSpan::new(0, total)];
-    }
-    let step = (total - LANGUAGE_SEARCH) / (LANGUAGE_PLACES - 1);
-    (0..LANGUAGE_PLACES).map(|place| TimeSpan::new(place * step, place * step + LANGUAGE_SEARCH)).collect()
 }
 
 fn reader(spool: &Arc<PcmSpool>, span: TimeSpan) -> ReadSamples {
@@ -150,21 +134,17 @@ struct Run<'a> {
     done: BTreeMap<usize, Result<Reviewed, (Chunk, AsrError)>>,
     next_index: usize,
     stitcher: Stitcher,
-    segments: Vec<Segment>,
+    segments: Segments,
+    /// Texts of the last segments, for the next chunk; empty unless it asks for them.
+    context: VecDeque<String>,
     prompt_tokens: usize,
+    text_tokens: u64,
     findings: Findings,
     /// Why the last chunk that failed did.
     failure: Option<AsrError>,
     recognised: usize,
     /// End of the last chunk given to the engine.
     submitted_until: SampleIndex,
-}
-
-/// What all chunks gave.
-struct Recognised {
-    segments: Vec<Segment>,
-    prompt_tokens: usize,
-    findings: Findings,
 }
 
 struct Waiting {
@@ -175,7 +155,7 @@ struct Waiting {
 }
 
 impl Run<'_> {
-    fn drain(mut self, mut scan: ChunkScan<'_>, clock: &mut StageClock) -> Result<Recognised, PipelineError> {
+    fn drain(mut self, mut scan: ChunkScan<'_>, clock: &mut StageClock) -> Result<Self, PipelineError> {
         let mut heard_all = false;
         loop {
             while !heard_all && self.waiting.len() < self.limit {
@@ -192,15 +172,14 @@ impl Run<'_> {
             }
             clock.time(Stage::Asr, || self.take_one())?;
         }
-        let rest = self.stitcher.finish();
-        Self::accept(&mut self.segments, self.plan, self.control, rest);
+        let rest = std::mem::take(&mut self.stitcher).finish();
+        self.accept(rest)?;
         if self.recognised == 0
             && let Some(error) = self.failure.take()
         {
             return Err(error.into());
         }
-        let Self { segments, prompt_tokens, findings, .. } = self;
-        Ok(Recognised { segments, prompt_tokens, findings })
+        Ok(self)
     }
 
     fn submit_new(&mut self, chunk: Chunk, speech: Vec<TimeSpan>) {
@@ -246,16 +225,7 @@ impl Run<'_> {
     }
 
     fn text_so_far(&self) -> String {
-        let mut parts = VecDeque::new();
-        let mut length = 0;
-        for segment in self.segments.iter().rev() {
-            length += segment.text.len();
-            parts.push_front(segment.text.as_str());
-            if length > CONTEXT_CHARS {
-                break;
-            }
-        }
-        parts.into_iter().collect()
+        self.context.iter().map(String::as_str).collect()
     }
 
     /// Waits for one hearing; goes on with its chunk's review, then stitches all chunks whose turn has come.
@@ -300,12 +270,12 @@ impl Run<'_> {
         while let Some(result) = self.done.remove(&self.next_index) {
             self.next_index += 1;
             self.waiting.pop_front();
-            self.stitch(result);
+            self.stitch(result)?;
         }
         Ok(())
     }
 
-    fn stitch(&mut self, result: Result<Reviewed, (Chunk, AsrError)>) {
+    fn stitch(&mut self, result: Result<Reviewed, (Chunk, AsrError)>) -> Result<(), PipelineError> {
         let (chunk, segments) = match result {
             Ok(mut reviewed) => {
                 self.recognised += 1;
@@ -322,22 +292,43 @@ impl Run<'_> {
             }
         };
         let ready = self.stitcher.push(&chunk, segments);
-        Self::accept(&mut self.segments, self.plan, self.control, ready);
-        let progress = Event::Progress { done: chunk.owned.end, total: self.spool.len() };
+        self.accept(ready)?;
+        let progress = Event::Progress { done: chunk.owned.end, total: self.spool.total() };
         self.control.emit(progress);
+        Ok(())
     }
 
-    /// Adds final segments to the transcript and tells the listener.
-    fn accept(segments: &mut Vec<Segment>, plan: &Plan, control: &Control, ready: Vec<Segment>) {
+    /// Adds final segments to the transcript and tells the listener. What nobody asked for is not kept.
+    fn accept(&mut self, ready: Vec<Segment>) -> Result<(), PipelineError> {
         for mut segment in ready {
             if segment.text.trim().is_empty() {
                 continue;
             }
-            if !plan.decoding.word_times {
+            self.text_tokens += segment.text_tokens();
+            if !self.plan.tokens {
+                segment.tokens = Vec::new();
+            }
+            if !self.plan.decoding.word_times {
                 segment.words = Vec::new();
             }
-            control.emit(Event::Segment(segment.clone()));
-            segments.push(segment);
+            if self.plan.condition_on_previous_text {
+                self.remember(&segment.text);
+            }
+            self.control.emit(Event::Segment(segment.clone()));
+            self.segments.push(segment)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps as many of the last texts as make up the context.
+    fn remember(&mut self, text: &str) {
+        self.context.push_back(text.to_owned());
+        let mut length: usize = self.context.iter().map(String::len).sum();
+        while let Some(oldest) = self.context.front().map(String::len)
+            && length - oldest > CONTEXT_CHARS
+        {
+            length -= oldest;
+            self.context.pop_front();
         }
     }
 }
@@ -353,24 +344,4 @@ fn on_source_clock(text: ChunkTranscript, heard: TimeSpan) -> Vec<Segment> {
         segment
     };
     text.segments.into_iter().map(moved).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_recording_is_listened_to_at_its_start_middle_and_end() {
-        let hour = ms_to_samples(3_600_000);
-        let places = language_places(hour);
-        assert_eq!(places.len(), 3);
-        assert_eq!(places[0].start, 0);
-        assert_eq!(places[2].end, hour);
-        assert!(places.iter().all(|place| place.len() == LANGUAGE_SEARCH));
-    }
-
-    #[test]
-    fn a_short_recording_is_listened_to_whole() {
-        assert_eq!(language_places(16_000), [TimeSpan::new(0, 16_000)]);
-    }
 }

@@ -1,5 +1,7 @@
 //! Speech found and cut into chunks, on demand.
 
+use std::collections::VecDeque;
+
 use crate::audio::{AudioError, PcmSpool};
 use crate::cancel::CancelToken;
 use crate::time::{Chunk, SampleIndex, TimeSpan};
@@ -10,28 +12,27 @@ use super::PipelineError;
 /// Windows of the detector that are read from the spool at once: about 4 s.
 const WINDOWS_PER_READ: usize = 128;
 
-/// The chunks of `range`, found as they are asked for: nothing further is listened to than the last chunk
-/// needed.
+/// The chunks of a recording, found as they are asked for: nothing further is listened to than the last chunk
+/// needed. The recording may still be growing; what has not been decoded is waited for.
 pub struct ChunkScan<'a> {
     spool: &'a PcmSpool,
     vad: &'a mut dyn VoiceActivityDetector,
     cancel: &'a CancelToken,
-    range: TimeSpan,
     position: SampleIndex,
-    /// `None` once the range has been heard to its end.
+    /// `None` once the recording has been heard to its end.
     open: Option<(RegionBuilder, Chunker)>,
-    ready: std::collections::VecDeque<Chunk>,
-    /// Where speech lies, on the clock of the range.
+    /// Found and not yet asked for.
+    ready: VecDeque<Chunk>,
+    /// Where speech lies.
     speech: SpeechLog,
     samples: Vec<f32>,
     probabilities: Vec<f32>,
 }
 
 impl<'a> ChunkScan<'a> {
-    /// Listens to `range` of `spool`; resets `vad` first.
+    /// Listens to `spool` from its start; resets `vad` first.
     pub fn new(
         spool: &'a PcmSpool,
-        range: TimeSpan,
         vad: &'a mut dyn VoiceActivityDetector,
         (vad_options, chunk_options): (VadOptions, ChunkOptions),
         cancel: &'a CancelToken,
@@ -42,10 +43,9 @@ impl<'a> ChunkScan<'a> {
         Self {
             spool,
             cancel,
-            range,
-            position: range.start,
+            position: 0,
             open: Some((builder, Chunker::new(chunk_options))),
-            ready: std::collections::VecDeque::new(),
+            ready: VecDeque::new(),
             speech: SpeechLog::default(),
             samples: Vec::new(),
             probabilities: Vec::new(),
@@ -53,10 +53,10 @@ impl<'a> ChunkScan<'a> {
         }
     }
 
-    /// The next chunk, on the clock of the recording; `None` at the end.
+    /// The next chunk; `None` at the end of the recording.
     ///
     /// # Errors
-    /// When the detector fails or the request is cancelled.
+    /// When the detector fails, or decoding does, or the request is cancelled.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, PipelineError> {
         while self.ready.is_empty() && self.open.is_some() {
             self.listen()?;
@@ -66,33 +66,46 @@ impl<'a> ChunkScan<'a> {
 
     /// Where in `chunk`, the last one given out, speech was found; padding included.
     pub fn speech_in(&mut self, chunk: &Chunk) -> Vec<TimeSpan> {
-        let start = self.range.start;
-        let own = |span: TimeSpan| TimeSpan::new(span.start - start, span.end - start);
-        let local = Chunk { span: own(chunk.span), owned: own(chunk.owned) };
-        self.speech.of(&local).into_iter().map(|span| span.shifted(start)).collect()
+        self.speech.of(chunk)
+    }
+
+    /// The chunks that lie within `length` samples from the start of the next one on, or a few more;
+    /// `next_chunk` still gives them.
+    ///
+    /// # Errors
+    /// As `next_chunk`.
+    pub fn look_ahead(&mut self, length: SampleIndex) -> Result<Vec<Chunk>, PipelineError> {
+        let covers = |ready: &VecDeque<Chunk>| match (ready.front(), ready.back()) {
+            (Some(first), Some(last)) => last.span.end - first.span.start >= length,
+            _ => false,
+        };
+        while self.open.is_some() && !covers(&self.ready) {
+            self.listen()?;
+        }
+        Ok(self.ready.iter().copied().collect())
     }
 
     fn listen(&mut self) -> Result<(), PipelineError> {
         if self.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
-        if self.position >= self.range.end {
+        let Some((builder, chunker)) = &mut self.open else { return Ok(()) };
+        let step = (self.vad.spec().window * WINDOWS_PER_READ) as SampleIndex;
+        let wanted = self.position + step;
+        // Fewer only at the end, so that no window but the last is filled up with silence.
+        let end = self.spool.wait_for(wanted)?.min(wanted);
+        if end == self.position {
             self.close();
             return Ok(());
         }
-        let step = (self.vad.spec().window * WINDOWS_PER_READ) as SampleIndex;
-        let end = (self.position + step).min(self.range.end);
         self.spool.read(TimeSpan::new(self.position, end), &mut self.samples);
         self.probabilities.clear();
         self.vad.probabilities(&self.samples, &mut self.probabilities)?;
         self.position = end;
-        if let Some((builder, chunker)) = &mut self.open {
-            for probability in &self.probabilities {
-                if let Some(region) = builder.push(*probability) {
-                    self.speech.push(&region);
-                    self.ready
-                        .extend(chunker.push(region).into_iter().map(|chunk| shift(chunk, self.range.start)));
-                }
+        for probability in &self.probabilities {
+            if let Some(region) = builder.push(*probability) {
+                self.speech.push(&region);
+                self.ready.extend(chunker.push(region));
             }
         }
         Ok(())
@@ -100,16 +113,109 @@ impl<'a> ChunkScan<'a> {
 
     fn close(&mut self) {
         let Some((builder, mut chunker)) = self.open.take() else { return };
-        let mut last = Vec::new();
-        for region in builder.finish(self.range.len()) {
+        for region in builder.finish(self.position) {
             self.speech.push(&region);
-            last.extend(chunker.push(region));
+            self.ready.extend(chunker.push(region));
         }
-        last.extend(chunker.finish());
-        self.ready.extend(last.into_iter().map(|chunk| shift(chunk, self.range.start)));
+        self.ready.extend(chunker.finish());
     }
 }
 
-fn shift(chunk: Chunk, offset: SampleIndex) -> Chunk {
-    Chunk { span: chunk.span.shifted(offset), owned: chunk.owned.shifted(offset) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::SpoolWriter;
+    use crate::time::ms_to_samples;
+    use crate::vad::{VadError, VadSpec};
+
+    /// Takes loud windows for speech.
+    struct Loud;
+
+    impl VoiceActivityDetector for Loud {
+        fn spec(&self) -> VadSpec {
+            VadSpec { window: 512 }
+        }
+
+        fn probabilities(&mut self, samples: &[f32], out: &mut Vec<f32>) -> Result<(), VadError> {
+            out.extend(samples.chunks(512).map(|window| f32::from(u8::from(window[0] > 0.1))));
+            Ok(())
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    const OPTIONS: (VadOptions, ChunkOptions) = (
+        VadOptions {
+            threshold: 0.5,
+            neg_threshold: 0.35,
+            min_speech_ms: 100,
+            min_silence_ms: 200,
+            speech_pad_ms: 300,
+        },
+        ChunkOptions { max_ms: 30_000, target_ms: 0, overlap_ms: 4_000 },
+    );
+
+    /// Two seconds of speech in every six, from the start on; `sixes` times.
+    fn write_speech(writer: &mut SpoolWriter, sixes: usize) {
+        for _ in 0..sixes {
+            writer.push(&[0.5; 32_000]).unwrap();
+            writer.push(&[0.0; 64_000]).unwrap();
+        }
+    }
+
+    fn all_chunks(spool: &PcmSpool, look_ahead: SampleIndex) -> Vec<Chunk> {
+        let (cancel, mut vad) = (CancelToken::new(), Loud);
+        let mut scan = ChunkScan::new(spool, &mut vad, OPTIONS, &cancel);
+        let seen = scan.look_ahead(look_ahead).unwrap();
+        let chunks: Vec<_> = std::iter::from_fn(|| scan.next_chunk().unwrap()).collect();
+        assert_eq!(seen, chunks[..seen.len()]);
+        chunks
+    }
+
+    #[test]
+    fn a_growing_recording_gives_the_chunks_of_a_finished_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        let spool = writer.spool();
+        let growing = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| all_chunks(&spool, 0));
+            for _ in 0..20 {
+                write_speech(&mut writer, 1);
+                std::thread::yield_now();
+            }
+            writer.finish().unwrap();
+            reader.join().unwrap()
+        });
+        assert_eq!(growing.len(), 20);
+        assert_eq!(growing, all_chunks(&spool, 0));
+    }
+
+    #[test]
+    fn looking_ahead_hears_no_more_than_it_needs_and_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        write_speech(&mut writer, 20);
+        // The rest has not been decoded: whoever asked for it would wait without end.
+        let spool = writer.spool();
+        let (cancel, mut vad) = (CancelToken::new(), Loud);
+        let mut scan = ChunkScan::new(&spool, &mut vad, OPTIONS, &cancel);
+        let seen = scan.look_ahead(ms_to_samples(60_000)).unwrap();
+        assert!((10..=12).contains(&seen.len()), "{}", seen.len());
+        drop(scan);
+        let spool = writer.finish().unwrap();
+        assert_eq!(all_chunks(&spool, SampleIndex::MAX).len(), 20);
+        assert_eq!(all_chunks(&spool, ms_to_samples(60_000))[..seen.len()], seen);
+    }
+
+    #[test]
+    fn a_recording_that_breaks_off_while_it_is_heard_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        write_speech(&mut writer, 3);
+        let spool = writer.spool();
+        drop(writer);
+        let (cancel, mut vad) = (CancelToken::new(), Loud);
+        let mut scan = ChunkScan::new(&spool, &mut vad, OPTIONS, &cancel);
+        assert!(scan.next_chunk().is_err());
+    }
 }

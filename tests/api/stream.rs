@@ -131,6 +131,54 @@ fn a_failure_on_the_way_is_an_error_event_and_the_end() {
 }
 
 #[test]
+fn a_long_stream_ends_with_all_of_its_text() {
+    for mute in [false, true] {
+        let app = spawn(Script { repeat: 2_000, mute, ..Script::default() });
+        let events = finished(&app.transcribe(&[("stream", "true"), ("include[]", "logprobs")]));
+        let done = events.last().unwrap();
+        let text = done["text"].as_str().unwrap();
+        assert_eq!(text.matches("Grüße aus 東京 🎉.").count(), 2_000);
+        assert!(deltas(&events) == text);
+        let logprobs = done["logprobs"].as_array().unwrap();
+        let spelled: String = logprobs.iter().map(|token| token["token"].as_str().unwrap()).collect();
+        assert!(spelled == text);
+        assert_eq!(done["usage"]["output_tokens"], 12 * 2_000);
+    }
+}
+
+#[test]
+fn a_client_that_reads_slowly_misses_nothing() {
+    let app = spawn(Script { repeat: 20_000, ..Script::default() });
+    let body = speech_form(&[("stream", "true")]).finish();
+    let mut stream = app.connect();
+    stream.write_all(post_head(&format!("Content-Length: {}", body.len())).as_bytes()).unwrap();
+    stream.write_all(&body).unwrap();
+    // The work is long done before anything is read.
+    eventually("the work has begun", || app.runs() == 1);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let deltas = text.lines().filter(|line| line.contains("transcript.text.delta")).count();
+    assert_eq!(deltas, 60_000);
+    assert_eq!(text.matches("[DONE]").count(), 1);
+}
+
+#[test]
+fn a_limit_that_decoding_meets_late_is_an_error_event_or_an_ordinary_error() {
+    let too_long = || diarist::audio::AudioError::TooLong { limit_s: 60 }.into();
+    let app = spawn(Script { fail: Some(too_long), ..Script::default() });
+    let answer = app.transcribe(&[("stream", "true")]);
+    assert_eq!(answer.status, 200);
+    let payloads = events(&answer.body);
+    assert!(payloads[0].contains("Hello, world."), "what was heard before has been told");
+    let told: Value = serde_json::from_str(payloads.last().unwrap()).unwrap();
+    assert_eq!(told["error"]["code"], "audio_too_long");
+    assert!(!answer.body.contains("[DONE]"));
+    assert_eq!(app.transcribe(&[]).error(400), told["error"]);
+}
+
+#[test]
 fn bad_audio_is_an_ordinary_error() {
     let app = spawn(Script::default());
     let form = Form::new().text("model", "whisper-1").text("stream", "true").file("a.wav", b"not audio");

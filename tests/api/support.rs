@@ -14,7 +14,9 @@ use diarist::models::catalogue::{ModelSpec, Role};
 use diarist::models::manager::{ModelState, ModelStatus};
 use diarist::pipeline::{Control, Event, Outcome, PipelineError, Request, Stage};
 use diarist::time::{TimeSpan, seconds_to_samples};
-use diarist::transcript::{Coverage, DropReason, DroppedText, Segment, Task, Token, Transcript, Word};
+use diarist::transcript::{
+    Coverage, DropReason, DroppedText, Segment, Segments, Task, Token, Transcript, Word,
+};
 use serde_json::Value;
 
 /// What the fake takes for a recording: it looks at the first four bytes only.
@@ -41,6 +43,8 @@ pub struct Script {
     pub loading: bool,
     /// Tells nothing on the way, only the end.
     pub mute: bool,
+    /// Hears everything so often (0 counts as 1); a thousand times are too much for memory.
+    pub repeat: u64,
 }
 
 /// One call of `run`.
@@ -83,13 +87,13 @@ impl Backend for FakeBackend {
         if !is_audio {
             return Err(AudioError::Undecodable("no known container".into()).into());
         }
-        let segments = if self.script.silent { Vec::new() } else { segments() };
+        let segments = if self.script.silent { Vec::new() } else { self.script.segments() };
         let tell = |event| {
             if !self.script.mute {
                 control.emit(event)
             }
         };
-        tell(Event::Accepted { duration: seconds_to_samples(DURATION) });
+        tell(Event::Accepted);
         tell(Event::Language(Language::ENGLISH));
         for (segment, index) in segments.iter().zip(0..) {
             tell(Event::Segment(segment.clone()));
@@ -106,7 +110,8 @@ impl Backend for FakeBackend {
                 language: request.language.unwrap_or(Language::ENGLISH),
                 language_probability: None,
                 duration: seconds_to_samples(DURATION),
-                segments,
+                text_tokens: segments.iter().map(Segment::text_tokens).sum(),
+                segments: stored(segments),
                 turns: Vec::new(),
                 dropped: if request.guard == Some(true) { vec![dropped()] } else { Vec::new() },
                 coverage: (request.coverage == Some(true)).then(coverage),
@@ -173,6 +178,25 @@ fn spec(id: &str) -> ModelSpec {
         short_context: false,
         description: String::new(),
     }
+}
+
+impl Script {
+    /// What is heard, so often as asked, one after the other.
+    fn segments(&self) -> Vec<Segment> {
+        let later = |mut segment: Segment, round: u64| {
+            segment.span = segment.span.shifted(round * seconds_to_samples(DURATION));
+            segment
+        };
+        let rounds = 0..self.repeat.max(1);
+        rounds.flat_map(|round| segments().into_iter().map(move |segment| later(segment, round))).collect()
+    }
+}
+
+/// As the pipeline stores them.
+fn stored(segments: Vec<Segment>) -> Segments {
+    let mut stored = Segments::spilling_into(&std::env::temp_dir());
+    segments.into_iter().for_each(|segment| stored.push(segment).unwrap());
+    stored
 }
 
 fn segments() -> Vec<Segment> {

@@ -18,6 +18,31 @@ fn plain_json_is_the_default() {
 }
 
 #[test]
+fn a_long_answer_is_whole_in_every_format() {
+    let app = spawn(Script { repeat: 2_000, ..Script::default() });
+    let ask = |format: &str, more: &[(&str, &str)]| {
+        let answer = app.transcribe(&[&[("response_format", format)], more].concat());
+        assert_eq!(answer.status, 200);
+        // Sent while it is written, so nobody knows its length beforehand.
+        assert_eq!(answer.header("content-length"), None);
+        answer
+    };
+    let text = vec![TEXT; 2_000].join("  ");
+    // Not `assert_eq`, which would print all of it.
+    assert!(ask("text", &[]).body == format!("{text}\n"));
+    assert!(ask("json", &[]).json()["text"] == text);
+    let both = [("timestamp_granularities[]", "segment"), ("timestamp_granularities[]", "word")];
+    let verbose = ask("verbose_json", &both).json();
+    assert!(verbose["text"] == text);
+    assert_eq!(verbose["segments"].as_array().unwrap().len(), 6_000);
+    assert_eq!(verbose["segments"][5_999]["id"], 5_999);
+    assert_eq!(verbose["words"].as_array().unwrap().len(), 16_000);
+    let cues = ask("srt", &[]).body.matches(" --> ").count();
+    assert_eq!(cues, 6_000);
+    assert!(ask("vtt", &[]).body.ends_with("\nDon't stop.\n\n"));
+}
+
+#[test]
 fn every_answer_carries_the_common_headers() {
     let app = spawn(Script::default());
     for answer in [app.transcribe(&[]), app.transcribe(&[("language", "xx")]), app.get("/v1/nope")] {

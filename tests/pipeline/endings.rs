@@ -53,6 +53,33 @@ fn what_is_no_recording_ends_before_it_is_accepted() {
 }
 
 #[test]
+fn a_recording_over_the_limit_is_refused_while_it_is_being_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.wav");
+    long_recording(&path, 120);
+    let mut settings = crate::support::settings();
+    settings.max_duration_s = 60;
+    let parts = diarist::server::Parts::assemble(&settings).unwrap();
+    let error = parts.pipeline.run(&request(&path), &Control::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AudioTooLong);
+}
+
+#[test]
+fn a_recording_that_breaks_off_gives_what_is_there_and_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.wav");
+    let truth = long_recording(&path, 120);
+    // In the pause before the last sentence that begins in the first minute.
+    let whole = truth.iter().filter(|sentence| sentence.start < 60.0).count() - 1;
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(44 + ((truth[whole].start - 0.2) * 32_000.0) as u64 / 2 * 2).unwrap();
+    let transcript = run(&request(&path)).unwrap().transcript;
+    crate::support::assert_spoken(&transcript, &truth[..whole], 0.3);
+    let codes: Vec<_> = transcript.warnings.iter().map(|warning| warning.code).collect();
+    assert_eq!(codes, ["truncated_audio"]);
+}
+
+#[test]
 fn unknown_and_missing_models_are_named() {
     for (model, word) in [("no-such-model", "does not exist"), ("large-v3", "diarist models pull large-v3")] {
         let request = Request { model: model.into(), ..request(&fixture("audio/hello.flac")) };

@@ -94,7 +94,7 @@ fn sounds_taken_for_speech_give_no_text() {
     let hair_trigger = |request| Request { chunking: Chunking::Vad(vad), ..request };
     let (guarded, truth) = heard(hair_trigger);
     let texts = |transcript: &Transcript| -> Vec<String> {
-        transcript.segments.iter().map(|segment| segment.text.trim().to_owned()).collect()
+        transcript.segments.iter().map(|segment| segment.unwrap().text.trim().to_owned()).collect()
     };
     let spoken: Vec<_> = truth.iter().map(|sentence| sentence.text.clone()).collect();
     assert_eq!(texts(&guarded), spoken);

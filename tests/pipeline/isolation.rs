@@ -79,12 +79,12 @@ fn segments_are_told_in_order_while_the_work_goes_on() {
     let request = request(&fixture("audio/dialogue.flac"));
     let transcript = parts().pipeline.run(&request, &control).unwrap().transcript;
     let events = events.lock().unwrap();
-    assert!(matches!(events[0], Event::Accepted { duration } if duration == transcript.duration));
+    assert!(matches!(events[0], Event::Accepted));
     let told: Vec<_> = events
         .iter()
         .filter_map(|event| if let Event::Segment(segment) = event { Some(segment.clone()) } else { None })
         .collect();
-    assert_eq!(told, transcript.segments);
+    assert_eq!(told, transcript.segments.to_vec().unwrap());
     let first = events.iter().position(|event| matches!(event, Event::Segment(_))).unwrap();
     let last_progress = events.iter().rposition(|event| matches!(event, Event::Progress { .. })).unwrap();
     assert!(first + 10 < last_progress, "the first segment must not wait for the end");

@@ -83,12 +83,13 @@ pub struct Spoken {
 /// Says what differs between a transcript and the truth: every sentence once, in order, as a segment of its
 /// own, both edges within `tolerance` seconds.
 pub fn assert_spoken(transcript: &Transcript, truth: &[Spoken], tolerance: f64) {
-    let heard: Vec<_> = transcript.segments.iter().map(|segment| segment.text.trim()).collect();
+    let segments = transcript.segments.to_vec().unwrap();
+    let heard: Vec<_> = segments.iter().map(|segment| segment.text.trim()).collect();
     let spoken: Vec<_> = truth.iter().map(|sentence| sentence.text.as_str()).collect();
     if let Some(at) = (0..heard.len().max(spoken.len())).find(|&i| heard.get(i) != spoken.get(i)) {
         panic!("sentence {at}: heard {:?}, spoken {:?}", heard.get(at), spoken.get(at));
     }
-    for (segment, sentence) in transcript.segments.iter().zip(truth) {
+    for (segment, sentence) in segments.iter().zip(truth) {
         let (start, end) = (samples_to_seconds(segment.span.start), samples_to_seconds(segment.span.end));
         assert!(
             (start - sentence.start).abs() <= tolerance && (end - sentence.end).abs() <= tolerance,

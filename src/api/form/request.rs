@@ -86,6 +86,8 @@ pub fn parse(
         beam_size: beam_size(fields)?,
         chunking,
         word_times: words,
+        // Nothing else prints them.
+        tokens: include.logprobs || granularities.segments && format == ResponseFormat::VerboseJson,
         condition_on_previous_text: boolean(fields, "condition_on_previous_text")?.unwrap_or(false),
         priority: priority(fields)?,
         guard: boolean(fields, "guard")?,
