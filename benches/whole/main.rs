@@ -2,7 +2,7 @@
 //! every line gives one. `docs/benchmarks.md` says how to read them.
 //!
 //! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`,
-//! `first-text` and `memory`.
+//! `first-text`, `memory` and `peers`.
 
 mod decode;
 mod fairness;
@@ -10,6 +10,7 @@ mod first_text;
 mod measure;
 mod memory;
 mod overhead;
+mod peers;
 #[allow(dead_code, reason = "made for the pipeline's tests; the benches use its recordings")]
 #[path = "../../tests/pipeline/support.rs"]
 mod recordings;
@@ -20,12 +21,13 @@ use std::process::ExitCode;
 /// A part measures and prints; `false` when a limit was broken.
 type Part = fn(&Path) -> bool;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("decode", decode::run),
     ("overhead", overhead::run),
     ("fairness", fairness::run),
     ("first-text", first_text::run),
     ("memory", memory::run),
+    ("peers", peers::run),
 ];
 
 fn main() -> ExitCode {
