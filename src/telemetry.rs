@@ -24,8 +24,9 @@ pub const QUIET: &str = "error,whisper_rs=off";
 pub fn start(options: &LogOptions) -> Result<(), String> {
     let filter = EnvFilter::try_new(&options.filter).map_err(|error| error.to_string())?;
     // The engines are talkative at `info`; their lines are of use to developers only. What the decoders and
-    // the HTTP parser call an error is a client's broken file or request.
-    let filter = ["whisper_rs=warn", "ort=warn", "symphonia=off", "actix_http=off", "actix_server=warn"]
+    // the HTTP parser call an error is a client's broken file or request, and what whisper.cpp calls one is most
+    // often a request taken back; the others come back to us as errors.
+    let filter = ["whisper_rs=off", "ort=warn", "symphonia=off", "actix_http=off", "actix_server=warn"]
         .iter()
         .filter(|directive| !options.filter.contains(directive.split('=').next().unwrap_or_default()))
         .fold(filter, |filter, directive| {

@@ -56,6 +56,9 @@ pub const ROUTES: [(&str, &str); 7] = [
 const LINGER: Duration = Duration::from_secs(30);
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Threads of a worker for blocking work beside the running requests: answers being written, files being closed.
+const SPARE_THREADS: usize = 32;
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -171,7 +174,7 @@ pub struct ApiState {
 /// When the listener cannot be used.
 pub fn listen(options: ApiOptions, backend: Arc<dyn Backend>, listener: TcpListener) -> io::Result<Server> {
     let workers = options.workers.max(1);
-    let shutdown_timeout_s = options.shutdown_timeout_s;
+    let (shutdown_timeout_s, max_running) = (options.shutdown_timeout_s, options.max_running);
     let state = web::Data::new(ApiState {
         backend,
         keys: Keys::new(&options.api_keys),
@@ -189,6 +192,8 @@ pub fn listen(options: ApiOptions, backend: Arc<dyn Backend>, listener: TcpListe
     };
     Ok(HttpServer::new(app)
         .workers(workers)
+        // Any worker may be the one that all running requests came to.
+        .worker_max_blocking_threads(max_running + SPARE_THREADS)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(LINGER)

@@ -1,14 +1,19 @@
 //! A body that blocking code writes while it is being sent, so that a long answer is never held whole.
 
 use std::io::{self, BufWriter, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio::task::JoinHandle;
 
 /// Bytes sent at a time.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// How long the writer waits for the client to take one more piece.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pieces written ahead of the client; then the writer waits for it.
 const PIECES_AHEAD: usize = 4;
@@ -24,11 +29,19 @@ pub struct Pour {
 impl Pour {
     /// Runs `write` on a thread for blocking work.
     pub fn start(write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) -> Self {
+        Self::start_with(PATIENCE, write)
+    }
+
+    fn start_with(
+        patience: Duration,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    ) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
             let _span = span.entered();
-            let mut out = BufWriter::with_capacity(PIECE_BYTES, Spout(sender));
+            let spout = Spout { pieces: sender, runtime: Handle::current(), patience };
+            let mut out = BufWriter::with_capacity(PIECE_BYTES, spout);
             let written = write(&mut out).and_then(|()| out.flush());
             // Not dropped: that would send what a failed write has left behind.
             let _ = out.into_parts();
@@ -74,13 +87,23 @@ impl Pour {
     }
 }
 
-/// Hands every write on as a piece.
-struct Spout(mpsc::Sender<Bytes>);
+/// Hands every write on as a piece, as long as the client takes them: a thread is lent to it meanwhile.
+struct Spout {
+    pieces: mpsc::Sender<Bytes>,
+    runtime: Handle,
+    patience: Duration,
+}
 
 impl Write for Spout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Bytes::copy_from_slice(bytes));
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let piece = Bytes::copy_from_slice(bytes);
+        match self.runtime.block_on(self.pieces.send_timeout(piece, self.patience)) {
+            Ok(()) => Ok(bytes.len()),
+            Err(SendTimeoutError::Closed(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(SendTimeoutError::Timeout(_)) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading its answer"))
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -95,6 +118,17 @@ mod tests {
 
     async fn collect(pour: Pour) -> Vec<io::Result<Bytes>> {
         pour.into_stream().collect().await
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_stops_reading_gives_its_thread_back() {
+        let mut pour = Pour::start_with(Duration::from_millis(20), |out| {
+            (0..100).try_for_each(|_| out.write_all(&[0; PIECE_BYTES]))
+        });
+        pour.begin().await.unwrap();
+        let task = pour.task.take().unwrap();
+        let error = task.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[actix_web::test]

@@ -256,7 +256,7 @@ fn units(segments: &[Segment]) -> Vec<Unit> {
             units.push(Unit { segment, bytes, key });
             start = end;
         };
-        let mut before = ' ';
+        let mut before = text.chars().next().unwrap_or(' ');
         for (at, c) in text.char_indices().skip(1) {
             // A unit begins with its space, as words do, or with a character that is a syllable.
             if (c.is_whitespace() && !before.is_whitespace()) || is_syllable(c) {
@@ -362,6 +362,13 @@ fn gives_back_prompt(units: &[Unit], prompt: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_first_word_of_one_letter_stands_alone() {
+        let keys: Vec<String> =
+            units(&[segment(0.0, 1.0, "I am here")]).into_iter().map(|unit| unit.key).collect();
+        assert_eq!(keys, ["i", "am", "here"]);
+    }
 
     fn seconds(start: f64, end: f64) -> TimeSpan {
         TimeSpan::new((start * 16_000.0) as u64, (end * 16_000.0) as u64)

@@ -514,6 +514,10 @@ impl Transcriber for WhisperTranscriber {
         }
         let samples = &samples[..samples.len().min(WINDOW)];
         self.forget_randomness();
+        if self.model.short_context {
+            // It would listen to as little as the last chunk was long.
+            self.state = None;
+        }
         let state = self.state()?;
         let (state, failure) = (state.pointer.as_ptr(), state.failure.clone());
         let (context, threads) = (self.model.as_ptr(), self.model.threads);
