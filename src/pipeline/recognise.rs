@@ -8,14 +8,14 @@ use crate::asr::stitch::Stitcher;
 use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
 use crate::language::Language;
-use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
+use crate::time::{Chunk, SampleIndex, ms_to_samples};
 use crate::transcript::{Segment, Segments, Transcript};
-use crate::vad::VoiceActivityDetector;
+use crate::vad::{Condensed, VoiceActivityDetector};
 
 use super::findings::Findings;
 use super::plan::Plan;
 use super::review::{Case, Hearing, Review, Reviewed, Step};
-use super::scan::ChunkScan;
+use super::scan::{ChunkScan, Found};
 use super::{Control, Event, PipelineError, Stage, StageClock};
 
 /// How much of a recording is listened to for its language, from the first speech on: so much is decoded within
@@ -101,10 +101,15 @@ fn detect_language(
     spool: &Arc<PcmSpool>,
     scan: &mut ChunkScan<'_>,
 ) -> Result<(Language, f32), PipelineError> {
-    let chunks = scan.look_ahead(LANGUAGE_SEARCH)?;
+    let found = scan.look_ahead(LANGUAGE_SEARCH)?;
+    let chunks: Vec<Chunk> = found.iter().map(|found| found.chunk).collect();
     let answers: Vec<_> = language::pick_windows(&chunks, language::DETECTION_WINDOWS)
         .into_iter()
-        .map(|index| session.languages(reader(spool, chunks[index].span)))
+        .map(|index| {
+            let Found { chunk, speech } = &found[index];
+            let heard = Condensed::new(chunk.span, speech, plan.chunks.max_pause());
+            session.languages(reader(spool, heard))
+        })
         .collect();
     let mut probabilities = Vec::new();
     for answer in answers {
@@ -114,9 +119,13 @@ fn detect_language(
     Ok(language::decide(&probabilities, &plan.candidate_languages))
 }
 
-fn reader(spool: &Arc<PcmSpool>, span: TimeSpan) -> ReadSamples {
+fn reader(spool: &Arc<PcmSpool>, heard: Condensed) -> ReadSamples {
     let spool = Arc::clone(spool);
-    ReadSamples::new(span.len(), move |samples| spool.read(span, samples))
+    ReadSamples::new(heard.len(), move |samples| {
+        for piece in heard.pieces() {
+            spool.append(*piece, samples);
+        }
+    })
 }
 
 /// The state of one request's recognition.
@@ -160,10 +169,7 @@ impl Run<'_> {
         loop {
             while !heard_all && self.waiting.len() < self.limit {
                 match clock.time(Stage::Vad, || scan.next_chunk())? {
-                    Some(chunk) => {
-                        let speech = scan.speech_in(&chunk);
-                        self.submit_new(chunk, speech);
-                    }
+                    Some(found) => self.submit_new(found),
                     None => heard_all = true,
                 }
             }
@@ -182,7 +188,7 @@ impl Run<'_> {
         Ok(self)
     }
 
-    fn submit_new(&mut self, chunk: Chunk, speech: Vec<TimeSpan>) {
+    fn submit_new(&mut self, Found { chunk, speech }: Found) {
         let index = self.next_index + self.waiting.len();
         let case = Case {
             chunk,
@@ -190,6 +196,7 @@ impl Run<'_> {
             padding: ms_to_samples(self.plan.vad.speech_pad_ms),
             earliest: self.submitted_until.min(chunk.span.start),
             longest: ms_to_samples(self.plan.chunks.max_ms),
+            max_pause: self.plan.chunks.max_pause(),
         };
         self.submitted_until = chunk.span.end;
         let prompt = if self.plan.condition_on_previous_text {
@@ -202,13 +209,13 @@ impl Run<'_> {
             prompt,
             tried_again: false,
         });
-        self.submit(index, Hearing::first(chunk.span));
+        self.submit(index);
     }
 
-    /// Gives the engine what is to be heard for chunk `index`.
-    fn submit(&self, index: usize, hearing: Hearing) {
+    /// Gives the engine what the review of chunk `index` wants to hear.
+    fn submit(&self, index: usize) {
         let Waiting { review, prompt, .. } = &self.waiting[index - self.next_index];
-        let Hearing { span, warmer, prompted } = hearing;
+        let Hearing { warmer, prompted, .. } = review.hearing();
         let chunk = review.chunk();
         let options = DecodingOptions {
             // The seam of overlapping chunks is found by words.
@@ -221,7 +228,7 @@ impl Run<'_> {
             },
             ..self.options.clone()
         };
-        self.session.submit(index, reader(self.spool, span), Arc::new(options));
+        self.session.submit(index, reader(self.spool, review.heard()), Arc::new(options));
     }
 
     fn text_so_far(&self) -> String {
@@ -240,8 +247,7 @@ impl Run<'_> {
             Err(AsrError::Cancelled) => return Err(AsrError::Cancelled.into()),
             Err(AsrError::Engine(_)) if !*tried_again => {
                 *tried_again = true;
-                let hearing = review.hearing();
-                self.submit(index, hearing);
+                self.submit(index);
                 return Ok(());
             }
             Err(error) if review.is_first() => {
@@ -252,14 +258,14 @@ impl Run<'_> {
             Err(_) => review.take_nothing(prompt),
             Ok(text) => {
                 self.prompt_tokens = self.prompt_tokens.max(text.prompt_tokens);
-                let span = review.hearing().span;
-                review.take(on_source_clock(text, span), prompt)
+                let heard = review.heard();
+                review.take(on_source_clock(text, &heard), prompt)
             }
         };
         match step {
-            Step::Hear(hearing) => {
+            Step::Hear(_) => {
                 *tried_again = false;
-                self.submit(index, hearing);
+                self.submit(index);
             }
             Step::Done(reviewed) => drop(self.done.insert(index, Ok(reviewed))),
         }
@@ -334,12 +340,12 @@ impl Run<'_> {
 }
 
 /// Moves a chunk's text from the clock of what was heard to that of the recording.
-fn on_source_clock(text: ChunkTranscript, heard: TimeSpan) -> Vec<Segment> {
+fn on_source_clock(text: ChunkTranscript, heard: &Condensed) -> Vec<Segment> {
     let moved = |mut segment: Segment| {
-        segment.span = segment.span.shifted(heard.start).clamped(heard);
-        segment.seek += heard.start;
+        segment.span = heard.span_on_source(segment.span);
+        segment.seek = heard.start_on_source(segment.seek);
         for word in &mut segment.words {
-            word.span = word.span.shifted(heard.start).clamped(heard);
+            word.span = heard.span_on_source(word.span);
         }
         segment
     };

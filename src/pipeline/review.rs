@@ -11,6 +11,7 @@ use crate::asr::speech_times::hold_to_speech;
 use crate::asr::stitch::split_at;
 use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
 use crate::transcript::{DropReason, DroppedText, Segment};
+use crate::vad::Condensed;
 
 use super::coverage::{uncovered, without_padding};
 
@@ -28,7 +29,7 @@ const PROOF_CUT_MS: u64 = 150;
 /// Most stretches of a chunk that are heard again.
 const MAX_GAPS: usize = 8;
 
-/// Chunks longer than this, in ms, are not heard again for mere doubt: it would cost too much.
+/// Chunks heard for longer than this, in ms, are not heard again for mere doubt: it would cost too much.
 const MAX_DOUBTED_MS: u64 = 10_000;
 
 /// Mean log probability below which a short chunk is heard again. Sentences that the bundled model has right
@@ -55,7 +56,7 @@ pub struct ReviewChecks {
 /// A stretch to be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hearing {
-    /// What to listen to.
+    /// What to listen to; `Review::heard` says which parts of it.
     pub span: TimeSpan,
     /// Whether the temperature is raised.
     pub warmer: bool,
@@ -65,7 +66,7 @@ pub struct Hearing {
 
 impl Hearing {
     /// A chunk's first hearing, as the request asks for it.
-    pub fn first(span: TimeSpan) -> Self {
+    fn first(span: TimeSpan) -> Self {
         Self { span, warmer: false, prompted: true }
     }
 }
@@ -105,8 +106,16 @@ pub struct Case {
     pub padding: SampleIndex,
     /// Where the chunk before ended; a second hearing begins no earlier.
     pub earliest: SampleIndex,
-    /// Longest stretch that the recogniser takes, in samples.
+    /// The most that the recogniser takes at once, in samples.
     pub longest: SampleIndex,
+    /// What pauses are shortened to before they are heard, in samples; `None` where they are heard whole.
+    pub max_pause: Option<SampleIndex>,
+}
+
+impl Case {
+    fn condensed(&self, span: TimeSpan) -> Condensed {
+        Condensed::new(span, &self.speech, self.max_pause)
+    }
 }
 
 /// The review of one chunk.
@@ -148,6 +157,11 @@ impl Review {
     /// What is to be heard now.
     pub fn hearing(&self) -> Hearing {
         self.hearing
+    }
+
+    /// What of `hearing` reaches the recogniser, and when that was.
+    pub fn heard(&self) -> Condensed {
+        self.case.condensed(self.hearing.span)
     }
 
     /// Whether nothing has been heard yet.
@@ -322,7 +336,7 @@ impl Review {
         let span = self.case.chunk.span;
         !segments.is_empty()
             && logprob(segments) < DOUBTED_LOGPROB
-            && span.len() <= ms_to_samples(MAX_DOUBTED_MS)
+            && self.case.condensed(span).len() <= ms_to_samples(MAX_DOUBTED_MS)
             && self.recut() != span
     }
 
@@ -332,8 +346,8 @@ impl Review {
         if chunk.owned.start > chunk.span.start {
             return chunk.span;
         }
-        let wanted = chunk.span.start.saturating_sub(ms_to_samples(EARLIER_MS));
-        let start = wanted.max(earliest).max(chunk.span.end.saturating_sub(longest));
+        let room = longest.saturating_sub(self.case.condensed(chunk.span).len());
+        let start = chunk.span.start.saturating_sub(room.min(ms_to_samples(EARLIER_MS))).max(earliest);
         TimeSpan::new(start.min(chunk.span.start), chunk.span.end)
     }
 }
@@ -411,6 +425,7 @@ mod tests {
             padding: SECOND * 3 / 10,
             earliest: 8 * SECOND,
             longest: 30 * SECOND,
+            max_pause: Some(SECOND),
         }
     }
 
