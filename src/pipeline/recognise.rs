@@ -263,7 +263,7 @@ impl Run<'_> {
             }
         };
         match step {
-            Step::Hear(_) => {
+            Step::Hear => {
                 *tried_again = false;
                 self.submit(index);
             }
@@ -350,4 +350,36 @@ fn on_source_clock(text: ChunkTranscript, heard: &Condensed) -> Vec<Segment> {
         segment
     };
     text.segments.into_iter().map(moved).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::TimeSpan;
+    use crate::transcript::Word;
+
+    #[test]
+    fn text_comes_back_to_the_times_at_which_it_was_spoken() {
+        let at = TimeSpan::new;
+        let word = |span| Word { text: " w".into(), span, probability: 1.0, speaker: None };
+        let segment = Segment {
+            span: at(10, 420),
+            text: " w w w".into(),
+            tokens: Vec::new(),
+            words: vec![word(at(10, 100)), word(at(100, 150)), word(at(150, 420))],
+            seek: 5,
+            temperature: 0.0,
+            avg_logprob: -0.2,
+            compression_ratio: 1.0,
+            no_speech_prob: 0.0,
+            speaker: None,
+        };
+        let text = ChunkTranscript { segments: vec![segment], ..ChunkTranscript::default() };
+        // Heard are 1000 to 1150 and 1950 to 2200.
+        let heard = Condensed::new(at(1_000, 2_200), &[at(1_000, 1_100), at(2_000, 2_200)], Some(100));
+        let [moved] = &on_source_clock(text, &heard)[..] else { panic!("one segment") };
+        assert_eq!((moved.span, moved.seek), (at(1_010, 2_200), 1_005));
+        let spans: Vec<_> = moved.words.iter().map(|word| word.span).collect();
+        assert_eq!(spans, [at(1_010, 1_100), at(1_100, 1_150), at(1_950, 2_200)]);
+    }
 }
