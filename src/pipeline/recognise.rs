@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::asr::engine::{EnginePool, ReadSamples, Session};
-use crate::asr::stitch::Stitcher;
+use crate::asr::stitch::{Stitcher, split_at};
 use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
 use crate::language::Language;
@@ -339,7 +339,8 @@ impl Run<'_> {
     }
 }
 
-/// Moves a chunk's text from the clock of what was heard to that of the recording.
+/// Moves a chunk's text from the clock of what was heard to that of the recording. A segment that runs over a pause
+/// that was left out becomes two, if it has words to tell where.
 fn on_source_clock(text: ChunkTranscript, heard: &Condensed) -> Vec<Segment> {
     let moved = |mut segment: Segment| {
         segment.span = heard.span_on_source(segment.span);
@@ -349,7 +350,19 @@ fn on_source_clock(text: ChunkTranscript, heard: &Condensed) -> Vec<Segment> {
         }
         segment
     };
-    text.segments.into_iter().map(moved).collect()
+    text.segments.into_iter().map(moved).flat_map(|segment| set_apart(segment, heard)).collect()
+}
+
+fn set_apart(segment: Segment, heard: &Condensed) -> Vec<Segment> {
+    let (mut apart, mut rest) = (Vec::new(), segment);
+    for pause in heard.left_out() {
+        if let Some((before, after)) = split_at(&rest, pause.end) {
+            apart.push(before);
+            rest = after;
+        }
+    }
+    apart.push(rest);
+    apart
 }
 
 #[cfg(test)]
@@ -377,9 +390,16 @@ mod tests {
         let text = ChunkTranscript { segments: vec![segment], ..ChunkTranscript::default() };
         // Heard are 1000 to 1150 and 1950 to 2200.
         let heard = Condensed::new(at(1_000, 2_200), &[at(1_000, 1_100), at(2_000, 2_200)], Some(100));
-        let [moved] = &on_source_clock(text, &heard)[..] else { panic!("one segment") };
-        assert_eq!((moved.span, moved.seek), (at(1_010, 2_200), 1_005));
-        let spans: Vec<_> = moved.words.iter().map(|word| word.span).collect();
+        let [first, second] = &on_source_clock(text.clone(), &heard)[..] else { panic!("two segments") };
+        assert_eq!((first.span, first.text.as_str(), first.seek), (at(1_010, 1_150), " w w", 1_005));
+        assert_eq!((second.span, second.text.as_str(), second.seek), (at(1_950, 2_200), " w", 1_005));
+        let words = first.words.iter().chain(&second.words);
+        let spans: Vec<_> = words.map(|word| word.span).collect();
         assert_eq!(spans, [at(1_010, 1_100), at(1_100, 1_150), at(1_950, 2_200)]);
+
+        let mut wordless = text;
+        wordless.segments[0].words.clear();
+        let [whole] = &on_source_clock(wordless, &heard)[..] else { panic!("one segment") };
+        assert_eq!((whole.span, whole.text.as_str()), (at(1_010, 2_200), " w w w"));
     }
 }

@@ -42,6 +42,11 @@ impl Condensed {
         &self.pieces
     }
 
+    /// The parts of pauses that are not heard, in order, one between any two pieces.
+    pub fn left_out(&self) -> impl Iterator<Item = TimeSpan> {
+        self.pieces.windows(2).map(|pair| TimeSpan::new(pair[0].end, pair[1].start))
+    }
+
     /// How long it takes to hear, in samples.
     pub fn len(&self) -> SampleIndex {
         self.pieces.iter().map(TimeSpan::len).sum()
@@ -101,6 +106,7 @@ mod tests {
         let heard = Condensed::new(TimeSpan::new(100, 600), &speech, Some(21));
         assert_eq!(heard.pieces(), spans(&[(100, 310), (489, 600)]));
         assert_eq!(heard.len(), 321);
+        assert_eq!(heard.left_out().collect::<Vec<_>>(), spans(&[(310, 489)]));
         let seam = 210;
         assert_eq!((heard.end_on_source(seam), heard.start_on_source(seam)), (310, 489));
         assert_eq!(heard.span_on_source(TimeSpan::new(190, 230)), TimeSpan::new(290, 509));
