@@ -30,7 +30,7 @@ const PREFIX: &str = "DIARIST_";
 const NOT_SETTINGS: [&str; 3] = ["DIARIST_CONFIG", "DIARIST_SERVICE_", "DIARIST_PORT"];
 
 /// Allowed ranges of the settings that are whole numbers.
-const WHOLE_NUMBERS: [(&str, i64, i64); 15] = [
+const WHOLE_NUMBERS: [(&str, i64, i64); 16] = [
     ("max_upload_bytes", 1, 1 << 53),
     ("max_running", 1, 1024),
     ("max_waiting", 0, 100_000),
@@ -45,6 +45,7 @@ const WHOLE_NUMBERS: [(&str, i64, i64); 15] = [
     ("best_of", 1, MAX_DECODERS as i64),
     ("vad_silence_ms", 0, 10_000),
     ("vad_padding_ms", 0, 10_000),
+    ("vad_max_pause_ms", 0, 10_000),
     ("chunk_max_ms", 1_000, 30_000),
 ];
 
@@ -82,6 +83,7 @@ pub struct Settings {
     pub vad_threshold: f32,
     pub vad_silence_ms: u64,
     pub vad_padding_ms: u64,
+    pub vad_max_pause_ms: u64,
     pub chunk_max_ms: u64,
     pub guard: bool,
     pub coverage: bool,
@@ -237,6 +239,7 @@ impl Settings {
             chunks: ChunkOptions {
                 max_ms: self.chunk_max_ms,
                 target_ms: self.chunk_max_ms,
+                max_pause_ms: self.vad_max_pause_ms,
                 ..ChunkOptions::default()
             },
             decoding: DecodingOptions {

@@ -96,13 +96,14 @@ pub struct SpeechRegion {
     pub continues: bool,
 }
 
-/// A stretch to be fed to the recogniser in one piece.
+/// A stretch to be fed to the recogniser in one piece; the middle of long pauses may be left out on the way
+/// (`vad::Condensed`).
 ///
 /// `owned` lies inside `span`. The `owned` spans of a recording are disjoint and ordered; where two
 /// chunks overlap in `span`, the words of the overlap are heard twice and `asr::stitch` merges them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// What the model hears.
+    /// Where what the model hears begins and ends.
     pub span: TimeSpan,
     /// What this chunk answers for.
     pub owned: TimeSpan,

@@ -27,13 +27,14 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
     "error.rs",
     "vad/regions.rs",
     "vad/chunks.rs",
+    "vad/condensed.rs",
     "asr/queue.rs",
     "asr/guard.rs",
     "asr/speech_times.rs",

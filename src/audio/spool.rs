@@ -165,8 +165,16 @@ impl PcmSpool {
     /// When the disk fails to give back what it took; the stage boundary turns that into an error of
     /// the one request.
     pub fn read(&self, span: TimeSpan, out: &mut Vec<f32>) {
-        let span = span.clamped(TimeSpan::new(0, self.len()));
         out.clear();
+        self.append(span, out);
+    }
+
+    /// Adds the samples of `span` to `out`, otherwise as `read`.
+    ///
+    /// # Panics
+    /// As `read`.
+    pub fn append(&self, span: TimeSpan, out: &mut Vec<f32>) {
+        let span = span.clamped(TimeSpan::new(0, self.len()));
         out.reserve(span.len() as usize);
         let mut bytes = [0_u8; BATCH * SAMPLE_BYTES];
         let mut at = span.start;

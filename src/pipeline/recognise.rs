@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::asr::engine::{EnginePool, ReadSamples, Session};
-use crate::asr::stitch::Stitcher;
+use crate::asr::stitch::{Stitcher, split_at};
 use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
 use crate::language::Language;
-use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
+use crate::time::{Chunk, SampleIndex, ms_to_samples};
 use crate::transcript::{Segment, Segments, Transcript};
-use crate::vad::VoiceActivityDetector;
+use crate::vad::{Condensed, VoiceActivityDetector};
 
 use super::findings::Findings;
 use super::plan::Plan;
 use super::review::{Case, Hearing, Review, Reviewed, Step};
-use super::scan::ChunkScan;
+use super::scan::{ChunkScan, Found};
 use super::{Control, Event, PipelineError, Stage, StageClock};
 
 /// How much of a recording is listened to for its language, from the first speech on: so much is decoded within
@@ -101,10 +101,15 @@ fn detect_language(
     spool: &Arc<PcmSpool>,
     scan: &mut ChunkScan<'_>,
 ) -> Result<(Language, f32), PipelineError> {
-    let chunks = scan.look_ahead(LANGUAGE_SEARCH)?;
+    let found = scan.look_ahead(LANGUAGE_SEARCH)?;
+    let chunks: Vec<Chunk> = found.iter().map(|found| found.chunk).collect();
     let answers: Vec<_> = language::pick_windows(&chunks, language::DETECTION_WINDOWS)
         .into_iter()
-        .map(|index| session.languages(reader(spool, chunks[index].span)))
+        .map(|index| {
+            let Found { chunk, speech } = &found[index];
+            let heard = Condensed::new(chunk.span, speech, plan.chunks.max_pause());
+            session.languages(reader(spool, heard))
+        })
         .collect();
     let mut probabilities = Vec::new();
     for answer in answers {
@@ -114,9 +119,13 @@ fn detect_language(
     Ok(language::decide(&probabilities, &plan.candidate_languages))
 }
 
-fn reader(spool: &Arc<PcmSpool>, span: TimeSpan) -> ReadSamples {
+fn reader(spool: &Arc<PcmSpool>, heard: Condensed) -> ReadSamples {
     let spool = Arc::clone(spool);
-    ReadSamples::new(span.len(), move |samples| spool.read(span, samples))
+    ReadSamples::new(heard.len(), move |samples| {
+        for piece in heard.pieces() {
+            spool.append(*piece, samples);
+        }
+    })
 }
 
 /// The state of one request's recognition.
@@ -160,10 +169,7 @@ impl Run<'_> {
         loop {
             while !heard_all && self.waiting.len() < self.limit {
                 match clock.time(Stage::Vad, || scan.next_chunk())? {
-                    Some(chunk) => {
-                        let speech = scan.speech_in(&chunk);
-                        self.submit_new(chunk, speech);
-                    }
+                    Some(found) => self.submit_new(found),
                     None => heard_all = true,
                 }
             }
@@ -182,7 +188,7 @@ impl Run<'_> {
         Ok(self)
     }
 
-    fn submit_new(&mut self, chunk: Chunk, speech: Vec<TimeSpan>) {
+    fn submit_new(&mut self, Found { chunk, speech }: Found) {
         let index = self.next_index + self.waiting.len();
         let case = Case {
             chunk,
@@ -190,6 +196,7 @@ impl Run<'_> {
             padding: ms_to_samples(self.plan.vad.speech_pad_ms),
             earliest: self.submitted_until.min(chunk.span.start),
             longest: ms_to_samples(self.plan.chunks.max_ms),
+            max_pause: self.plan.chunks.max_pause(),
         };
         self.submitted_until = chunk.span.end;
         let prompt = if self.plan.condition_on_previous_text {
@@ -202,13 +209,13 @@ impl Run<'_> {
             prompt,
             tried_again: false,
         });
-        self.submit(index, Hearing::first(chunk.span));
+        self.submit(index);
     }
 
-    /// Gives the engine what is to be heard for chunk `index`.
-    fn submit(&self, index: usize, hearing: Hearing) {
+    /// Gives the engine what the review of chunk `index` wants to hear.
+    fn submit(&self, index: usize) {
         let Waiting { review, prompt, .. } = &self.waiting[index - self.next_index];
-        let Hearing { span, warmer, prompted } = hearing;
+        let Hearing { warmer, prompted, .. } = review.hearing();
         let chunk = review.chunk();
         let options = DecodingOptions {
             // The seam of overlapping chunks is found by words.
@@ -221,7 +228,7 @@ impl Run<'_> {
             },
             ..self.options.clone()
         };
-        self.session.submit(index, reader(self.spool, span), Arc::new(options));
+        self.session.submit(index, reader(self.spool, review.heard()), Arc::new(options));
     }
 
     fn text_so_far(&self) -> String {
@@ -240,8 +247,7 @@ impl Run<'_> {
             Err(AsrError::Cancelled) => return Err(AsrError::Cancelled.into()),
             Err(AsrError::Engine(_)) if !*tried_again => {
                 *tried_again = true;
-                let hearing = review.hearing();
-                self.submit(index, hearing);
+                self.submit(index);
                 return Ok(());
             }
             Err(error) if review.is_first() => {
@@ -252,14 +258,14 @@ impl Run<'_> {
             Err(_) => review.take_nothing(prompt),
             Ok(text) => {
                 self.prompt_tokens = self.prompt_tokens.max(text.prompt_tokens);
-                let span = review.hearing().span;
-                review.take(on_source_clock(text, span), prompt)
+                let heard = review.heard();
+                review.take(on_source_clock(text, &heard), prompt)
             }
         };
         match step {
-            Step::Hear(hearing) => {
+            Step::Hear => {
                 *tried_again = false;
-                self.submit(index, hearing);
+                self.submit(index);
             }
             Step::Done(reviewed) => drop(self.done.insert(index, Ok(reviewed))),
         }
@@ -333,15 +339,67 @@ impl Run<'_> {
     }
 }
 
-/// Moves a chunk's text from the clock of what was heard to that of the recording.
-fn on_source_clock(text: ChunkTranscript, heard: TimeSpan) -> Vec<Segment> {
+/// Moves a chunk's text from the clock of what was heard to that of the recording. A segment that runs over a pause
+/// that was left out becomes two, if it has words to tell where.
+fn on_source_clock(text: ChunkTranscript, heard: &Condensed) -> Vec<Segment> {
     let moved = |mut segment: Segment| {
-        segment.span = segment.span.shifted(heard.start).clamped(heard);
-        segment.seek += heard.start;
+        segment.span = heard.span_on_source(segment.span);
+        segment.seek = heard.start_on_source(segment.seek);
         for word in &mut segment.words {
-            word.span = word.span.shifted(heard.start).clamped(heard);
+            word.span = heard.span_on_source(word.span);
         }
         segment
     };
-    text.segments.into_iter().map(moved).collect()
+    text.segments.into_iter().map(moved).flat_map(|segment| set_apart(segment, heard)).collect()
+}
+
+fn set_apart(segment: Segment, heard: &Condensed) -> Vec<Segment> {
+    let (mut apart, mut rest) = (Vec::new(), segment);
+    for pause in heard.left_out() {
+        if let Some((before, after)) = split_at(&rest, pause.end) {
+            apart.push(before);
+            rest = after;
+        }
+    }
+    apart.push(rest);
+    apart
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::TimeSpan;
+    use crate::transcript::Word;
+
+    #[test]
+    fn text_comes_back_to_the_times_at_which_it_was_spoken() {
+        let at = TimeSpan::new;
+        let word = |span| Word { text: " w".into(), span, probability: 1.0, speaker: None };
+        let segment = Segment {
+            span: at(10, 420),
+            text: " w w w".into(),
+            tokens: Vec::new(),
+            words: vec![word(at(10, 100)), word(at(100, 150)), word(at(150, 420))],
+            seek: 5,
+            temperature: 0.0,
+            avg_logprob: -0.2,
+            compression_ratio: 1.0,
+            no_speech_prob: 0.0,
+            speaker: None,
+        };
+        let text = ChunkTranscript { segments: vec![segment], ..ChunkTranscript::default() };
+        // Heard are 1000 to 1150 and 1950 to 2200.
+        let heard = Condensed::new(at(1_000, 2_200), &[at(1_000, 1_100), at(2_000, 2_200)], Some(100));
+        let [first, second] = &on_source_clock(text.clone(), &heard)[..] else { panic!("two segments") };
+        assert_eq!((first.span, first.text.as_str(), first.seek), (at(1_010, 1_150), " w w", 1_005));
+        assert_eq!((second.span, second.text.as_str(), second.seek), (at(1_950, 2_200), " w", 1_005));
+        let words = first.words.iter().chain(&second.words);
+        let spans: Vec<_> = words.map(|word| word.span).collect();
+        assert_eq!(spans, [at(1_010, 1_100), at(1_100, 1_150), at(1_950, 2_200)]);
+
+        let mut wordless = text;
+        wordless.segments[0].words.clear();
+        let [whole] = &on_source_clock(wordless, &heard)[..] else { panic!("one segment") };
+        assert_eq!((whole.span, whole.text.as_str()), (at(1_010, 2_200), " w w w"));
+    }
 }

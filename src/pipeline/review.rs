@@ -11,6 +11,7 @@ use crate::asr::speech_times::hold_to_speech;
 use crate::asr::stitch::split_at;
 use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
 use crate::transcript::{DropReason, DroppedText, Segment};
+use crate::vad::Condensed;
 
 use super::coverage::{uncovered, without_padding};
 
@@ -28,7 +29,7 @@ const PROOF_CUT_MS: u64 = 150;
 /// Most stretches of a chunk that are heard again.
 const MAX_GAPS: usize = 8;
 
-/// Chunks longer than this, in ms, are not heard again for mere doubt: it would cost too much.
+/// Chunks heard for longer than this, in ms, are not heard again for mere doubt: it would cost too much.
 const MAX_DOUBTED_MS: u64 = 10_000;
 
 /// Mean log probability below which a short chunk is heard again. Sentences that the bundled model has right
@@ -55,7 +56,7 @@ pub struct ReviewChecks {
 /// A stretch to be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hearing {
-    /// What to listen to.
+    /// What to listen to; `Review::heard` says which parts of it.
     pub span: TimeSpan,
     /// Whether the temperature is raised.
     pub warmer: bool,
@@ -65,15 +66,15 @@ pub struct Hearing {
 
 impl Hearing {
     /// A chunk's first hearing, as the request asks for it.
-    pub fn first(span: TimeSpan) -> Self {
+    fn first(span: TimeSpan) -> Self {
         Self { span, warmer: false, prompted: true }
     }
 }
 
 /// What comes after a hearing.
 pub enum Step {
-    /// Another one.
-    Hear(Hearing),
+    /// Another one: `Review::hearing`.
+    Hear,
     /// Nothing; the chunk is done.
     Done(Reviewed),
 }
@@ -105,8 +106,16 @@ pub struct Case {
     pub padding: SampleIndex,
     /// Where the chunk before ended; a second hearing begins no earlier.
     pub earliest: SampleIndex,
-    /// Longest stretch that the recogniser takes, in samples.
+    /// The most that the recogniser takes at once, in samples.
     pub longest: SampleIndex,
+    /// What pauses are shortened to before they are heard, in samples; `None` where they are heard whole.
+    pub max_pause: Option<SampleIndex>,
+}
+
+impl Case {
+    fn condensed(&self, span: TimeSpan) -> Condensed {
+        Condensed::new(span, &self.speech, self.max_pause)
+    }
 }
 
 /// The review of one chunk.
@@ -148,6 +157,11 @@ impl Review {
     /// What is to be heard now.
     pub fn hearing(&self) -> Hearing {
         self.hearing
+    }
+
+    /// What of `hearing` reaches the recogniser, and when that was.
+    pub fn heard(&self) -> Condensed {
+        self.case.condensed(self.hearing.span)
     }
 
     /// Whether nothing has been heard yet.
@@ -295,7 +309,7 @@ impl Review {
     fn hear(&mut self, hearing: Hearing) -> Step {
         self.hearing = hearing;
         self.heard_again = true;
-        Step::Hear(hearing)
+        Step::Hear
     }
 
     fn evidence<'a>(&'a self, prompt: &'a str) -> Evidence<'a> {
@@ -322,7 +336,7 @@ impl Review {
         let span = self.case.chunk.span;
         !segments.is_empty()
             && logprob(segments) < DOUBTED_LOGPROB
-            && span.len() <= ms_to_samples(MAX_DOUBTED_MS)
+            && self.case.condensed(span).len() <= ms_to_samples(MAX_DOUBTED_MS)
             && self.recut() != span
     }
 
@@ -332,8 +346,8 @@ impl Review {
         if chunk.owned.start > chunk.span.start {
             return chunk.span;
         }
-        let wanted = chunk.span.start.saturating_sub(ms_to_samples(EARLIER_MS));
-        let start = wanted.max(earliest).max(chunk.span.end.saturating_sub(longest));
+        let room = longest.saturating_sub(self.case.condensed(chunk.span).len());
+        let start = chunk.span.start.saturating_sub(room.min(ms_to_samples(EARLIER_MS))).max(earliest);
         TimeSpan::new(start.min(chunk.span.start), chunk.span.end)
     }
 }
@@ -411,12 +425,14 @@ mod tests {
             padding: SECOND * 3 / 10,
             earliest: 8 * SECOND,
             longest: 30 * SECOND,
+            max_pause: Some(SECOND),
         }
     }
 
-    fn hear(step: Step) -> Hearing {
-        match step {
-            Step::Hear(hearing) => hearing,
+    /// Takes what was heard; gives what is to be heard next.
+    fn hear(review: &mut Review, heard: Vec<Segment>) -> Hearing {
+        match review.take(heard, "") {
+            Step::Hear => review.hearing(),
             Step::Done(reviewed) => panic!("done: {reviewed:?}"),
         }
     }
@@ -424,7 +440,7 @@ mod tests {
     fn done(step: Step) -> Reviewed {
         match step {
             Step::Done(reviewed) => reviewed,
-            Step::Hear(hearing) => panic!("{hearing:?}"),
+            Step::Hear => panic!("something is to be heard again"),
         }
     }
 
@@ -446,7 +462,7 @@ mod tests {
     fn a_circle_is_heard_again_warmer_and_from_earlier_on() {
         let mut review = Review::new(case(20.0), ALL);
         let circle = segment(10.0, 20.0, &" Thank you all.".repeat(8));
-        let hearing = hear(review.take(vec![circle], ""));
+        let hearing = hear(&mut review, vec![circle]);
         assert_eq!(hearing, Hearing { span: span(9.0, 20.0), warmer: true, prompted: false });
         let reviewed = done(review.take(vec![segment(10.0, 20.0, " We will begin now.")], ""));
         assert_eq!(texts(&reviewed), [" We will begin now."]);
@@ -459,7 +475,7 @@ mod tests {
     fn a_circle_that_was_said_stays() {
         let mut review = Review::new(case(20.0), ALL);
         let chant = segment(10.0, 20.0, &" USA!".repeat(14));
-        hear(review.take(vec![chant.clone()], ""));
+        hear(&mut review, vec![chant.clone()]);
         let reviewed = done(review.take(vec![chant.clone()], ""));
         assert_eq!((reviewed.segments, reviewed.dropped), (vec![chant], vec![]));
     }
@@ -477,12 +493,52 @@ mod tests {
         assert_eq!(Review::new(overlapping, ALL).recut(), span(10.0, 14.0));
     }
 
+    /// Two stretches of speech of 4 s each, `pause` apart.
+    fn sparse_case(pause: f64) -> Case {
+        let at = span(10.0, 18.0 + pause);
+        let speech = vec![span(10.0, 14.0), span(14.0 + pause, 18.0 + pause)];
+        Case { chunk: Chunk { span: at, owned: at }, speech, ..case(14.0) }
+    }
+
+    #[test]
+    fn what_was_left_out_of_a_pause_counts_for_no_length() {
+        // Heard for 9 s: short enough to be doubted, and with room for a second before it.
+        let mut review = Review::new(Case { longest: 10 * SECOND, ..sparse_case(20.0) }, ALL);
+        assert_eq!(review.heard().pieces(), [span(10.0, 14.5), span(33.5, 38.0)]);
+        let doubtful = Segment { avg_logprob: -0.7, ..segment(10.3, 37.7, " one two") };
+        let hearing = hear(&mut review, vec![doubtful]);
+        assert_eq!(hearing.span, span(9.0, 38.0));
+        assert_eq!(review.heard().pieces(), [span(9.0, 14.5), span(33.5, 38.0)]);
+
+        let half_full = Case { longest: 9 * SECOND + SECOND / 2, ..sparse_case(20.0) };
+        assert_eq!(Review::new(half_full, ALL).recut(), span(9.5, 38.0));
+        let full = Case { longest: 9 * SECOND, ..sparse_case(20.0) };
+        assert_eq!(Review::new(full, ALL).recut(), span(10.0, 38.0));
+    }
+
+    #[test]
+    fn a_second_hearing_from_earlier_on_keeps_the_sound_before_the_speech() {
+        let case = Case { max_pause: Some(SECOND / 10), ..sparse_case(1.0) };
+        let mut review = Review::new(case, ALL);
+        hear(&mut review, vec![segment(10.0, 19.0, &" Thank you all.".repeat(8))]);
+        assert_eq!(review.heard().pieces(), [span(9.0, 14.05), span(14.95, 19.0)]);
+    }
+
+    #[test]
+    fn speech_without_text_after_a_long_pause_is_heard_by_itself() {
+        let mut review = Review::new(sparse_case(20.0), ALL);
+        let first = segment(10.3, 13.7, " Please open the window.");
+        let hearing = hear(&mut review, vec![first]);
+        assert_eq!(hearing.span, span(34.0, 38.0));
+        assert_eq!(review.heard().pieces(), [hearing.span]);
+    }
+
     #[test]
     fn a_doubtful_short_chunk_is_replaced_only_by_a_likelier_hearing() {
         for (second, kept) in [(-0.3, " right"), (-0.65, " wrong"), (-0.9, " wrong")] {
             let mut review = Review::new(case(12.0), ALL);
             let first = Segment { avg_logprob: -0.7, ..segment(10.0, 12.0, " wrong") };
-            let hearing = hear(review.take(vec![first], ""));
+            let hearing = hear(&mut review, vec![first]);
             assert!(!hearing.warmer && hearing.prompted);
             let second = Segment { avg_logprob: second, ..segment(9.5, 12.0, " right") };
             assert_eq!(texts(&done(review.take(vec![second], ""))), [kept]);
@@ -493,9 +549,9 @@ mod tests {
     fn speech_without_text_is_heard_by_itself_and_its_text_put_in_place() {
         let mut review = Review::new(case(20.0), ALL);
         let first = spoken(" one two", &[(10.3, 10.5), (11.0, 12.0), (19.0, 19.5)]);
-        let hearing = hear(review.take(vec![first], ""));
+        let hearing = hear(&mut review, vec![first]);
         assert_eq!((hearing.span, hearing.warmer), (span(12.2, 18.8), false));
-        let proof = hear(review.take(vec![segment(12.6, 18.4, " and a half")], ""));
+        let proof = hear(&mut review, vec![segment(12.6, 18.4, " and a half")]);
         assert_eq!((proof.span, proof.warmer), (span(12.35, 18.65), true));
         let reviewed = done(review.take(vec![segment(12.6, 18.4, " And a half.")], ""));
         assert_eq!(reviewed.segments.len(), 3);
@@ -506,8 +562,8 @@ mod tests {
     #[test]
     fn text_in_a_gap_that_is_heard_only_once_is_not_believed() {
         let mut review = Review::new(case(14.0), ALL);
-        hear(review.take(Vec::new(), ""));
-        hear(review.take(vec![segment(10.5, 13.0, " Now repair our boat.")], ""));
+        hear(&mut review, Vec::new());
+        hear(&mut review, vec![segment(10.5, 13.0, " Now repair our boat.")]);
         let reviewed = done(review.take(vec![segment(10.5, 13.0, " The dinner is cold.")], ""));
         assert_eq!((texts(&reviewed), reviewed.uncovered.len()), (vec![], 1));
     }
@@ -521,7 +577,7 @@ mod tests {
             vec![segment(10.5, 13.0, " ...")],
         ] {
             let mut review = Review::new(case(14.0), ALL);
-            hear(review.take(Vec::new(), ""));
+            hear(&mut review, Vec::new());
             let reviewed = done(review.take(unsure, ""));
             assert_eq!((texts(&reviewed), &reviewed.uncovered[..]), (vec![], &[span(10.3, 13.7)][..]));
         }

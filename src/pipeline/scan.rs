@@ -12,6 +12,15 @@ use super::PipelineError;
 /// Windows of the detector that are read from the spool at once: about 4 s.
 const WINDOWS_PER_READ: usize = 128;
 
+/// A chunk, and where in it speech was found: padding included, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// Sorted, disjoint, inside the chunk's span.
+    pub speech: Vec<TimeSpan>,
+}
+
 /// The chunks of a recording, found as they are asked for: nothing further is listened to than the last chunk
 /// needed. The recording may still be growing; what has not been decoded is waited for.
 pub struct ChunkScan<'a> {
@@ -22,8 +31,8 @@ pub struct ChunkScan<'a> {
     /// `None` once the recording has been heard to its end.
     open: Option<(RegionBuilder, Chunker)>,
     /// Found and not yet asked for.
-    ready: VecDeque<Chunk>,
-    /// Where speech lies.
+    ready: VecDeque<Found>,
+    /// Where speech lies in the chunk that is still open.
     speech: SpeechLog,
     samples: Vec<f32>,
     probabilities: Vec<f32>,
@@ -57,16 +66,11 @@ impl<'a> ChunkScan<'a> {
     ///
     /// # Errors
     /// When the detector fails, or decoding does, or the request is cancelled.
-    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, PipelineError> {
+    pub fn next_chunk(&mut self) -> Result<Option<Found>, PipelineError> {
         while self.ready.is_empty() && self.open.is_some() {
             self.listen()?;
         }
         Ok(self.ready.pop_front())
-    }
-
-    /// Where in `chunk`, the last one given out, speech was found; padding included.
-    pub fn speech_in(&mut self, chunk: &Chunk) -> Vec<TimeSpan> {
-        self.speech.of(chunk)
     }
 
     /// The chunks that lie within `length` samples from the start of the next one on, or a few more;
@@ -74,15 +78,15 @@ impl<'a> ChunkScan<'a> {
     ///
     /// # Errors
     /// As `next_chunk`.
-    pub fn look_ahead(&mut self, length: SampleIndex) -> Result<Vec<Chunk>, PipelineError> {
-        let covers = |ready: &VecDeque<Chunk>| match (ready.front(), ready.back()) {
-            (Some(first), Some(last)) => last.span.end - first.span.start >= length,
+    pub fn look_ahead(&mut self, length: SampleIndex) -> Result<Vec<Found>, PipelineError> {
+        let covers = |ready: &VecDeque<Found>| match (ready.front(), ready.back()) {
+            (Some(first), Some(last)) => last.chunk.span.end - first.chunk.span.start >= length,
             _ => false,
         };
         while self.open.is_some() && !covers(&self.ready) {
             self.listen()?;
         }
-        Ok(self.ready.iter().copied().collect())
+        Ok(self.ready.iter().cloned().collect())
     }
 
     fn listen(&mut self) -> Result<(), PipelineError> {
@@ -105,7 +109,8 @@ impl<'a> ChunkScan<'a> {
         for probability in &self.probabilities {
             if let Some(region) = builder.push(*probability) {
                 self.speech.push(&region);
-                self.ready.extend(chunker.push(region));
+                let chunks = chunker.push(region);
+                self.ready.extend(chunks.into_iter().map(|chunk| found(chunk, &mut self.speech)));
             }
         }
         Ok(())
@@ -115,10 +120,15 @@ impl<'a> ChunkScan<'a> {
         let Some((builder, mut chunker)) = self.open.take() else { return };
         for region in builder.finish(self.position) {
             self.speech.push(&region);
-            self.ready.extend(chunker.push(region));
+            let chunks = chunker.push(region);
+            self.ready.extend(chunks.into_iter().map(|chunk| found(chunk, &mut self.speech)));
         }
-        self.ready.extend(chunker.finish());
+        self.ready.extend(chunker.finish().into_iter().map(|chunk| found(chunk, &mut self.speech)));
     }
+}
+
+fn found(chunk: Chunk, speech: &mut SpeechLog) -> Found {
+    Found { chunk, speech: speech.of(&chunk) }
 }
 
 #[cfg(test)]
@@ -152,7 +162,7 @@ mod tests {
             min_silence_ms: 200,
             speech_pad_ms: 300,
         },
-        ChunkOptions { max_ms: 30_000, target_ms: 0, overlap_ms: 4_000 },
+        ChunkOptions { max_ms: 30_000, target_ms: 0, overlap_ms: 4_000, max_pause_ms: 1_000 },
     );
 
     /// Two seconds of speech in every six, from the start on; `sixes` times.
@@ -163,7 +173,7 @@ mod tests {
         }
     }
 
-    fn all_chunks(spool: &PcmSpool, look_ahead: SampleIndex) -> Vec<Chunk> {
+    fn all_chunks(spool: &PcmSpool, look_ahead: SampleIndex) -> Vec<Found> {
         let (cancel, mut vad) = (CancelToken::new(), Loud);
         let mut scan = ChunkScan::new(spool, &mut vad, OPTIONS, &cancel);
         let seen = scan.look_ahead(look_ahead).unwrap();

@@ -1,18 +1,28 @@
 //! Speech regions to chunks for the recogniser. Pure.
 //!
-//! Regions are packed together, the pauses between them included, so that a chunk is one contiguous
-//! stretch of the recording and restoring its times is one addition. Where somebody speaks on for longer
-//! than a chunk may be, chunks overlap and `asr::stitch` joins what both heard.
+//! Regions are packed together, so that a chunk is one contiguous stretch of the recording. Its length is counted as
+//! it is heard: long pauses are shortened (`condensed`), so that recordings with little speech fill the
+//! recogniser's window too. Where somebody speaks on for longer than a chunk may be, chunks overlap and
+//! `asr::stitch` joins what both heard.
 
 use std::collections::VecDeque;
 
 use crate::time::{Chunk, SampleIndex, SpeechRegion, TimeSpan, ms_to_samples};
 
+use super::condensed::heard_pause;
 use super::regions::LongestRegion;
 
-/// A longer pause is never bridged inside a chunk, in ms: the recogniser would spend its window on
-/// silence, in which Whisper tends to invent text.
-const MAX_BRIDGED_PAUSE_MS: u64 = 3_000;
+/// A longer pause is never bridged inside a chunk that is heard whole, in ms: the recogniser would spend its
+/// window on silence, in which Whisper tends to invent text.
+const MAX_WHOLE_PAUSE_MS: u64 = 3_000;
+
+/// A longer pause is never bridged where pauses are shortened, in ms: what was said before it should not wait
+/// for what comes after.
+const MAX_SHORTENED_PAUSE_MS: u64 = 60_000;
+
+/// Longest stretch of the recording in one chunk, in ms, however little of it is heard: text, progress and
+/// the search for the language are not to wait for more. One window for two minutes is cheap enough.
+const MAX_STRETCH_MS: u64 = 120_000;
 
 /// Longer times in the options count as this much, so that no sum of samples overflows.
 const MAX_OPTION_MS: u64 = 24 * 3_600_000;
@@ -20,22 +30,30 @@ const MAX_OPTION_MS: u64 = 24 * 3_600_000;
 /// How the recording is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChunkOptions {
-    /// Longest chunk, in ms; the recogniser's window. At least 1.
+    /// Longest chunk as it is heard, in ms; the recogniser's window. At least 1.
     pub max_ms: u64,
     /// A chunk is closed at the first pause after this much, in ms. `max_ms` packs as much as fits; 0
     /// gives every region a chunk of its own.
     pub target_ms: u64,
     /// Overlap of two chunks where there is no pause to cut in, in ms; at most half of `max_ms`.
     pub overlap_ms: u64,
+    /// Longer pauses inside a chunk are shortened to this much, in ms, by leaving out their middle; then pauses
+    /// up to a minute may lie in a chunk. 0 keeps pauses whole, and chunks end at pauses of more than 3 s.
+    pub max_pause_ms: u64,
 }
 
 impl Default for ChunkOptions {
     fn default() -> Self {
-        Self { max_ms: 30_000, target_ms: 30_000, overlap_ms: 4_000 }
+        Self { max_ms: 30_000, target_ms: 30_000, overlap_ms: 4_000, max_pause_ms: 1_000 }
     }
 }
 
 impl ChunkOptions {
+    /// What pauses inside a chunk are shortened to, in samples; `None` where they are heard whole.
+    pub fn max_pause(&self) -> Option<SampleIndex> {
+        (self.max_pause_ms > 0).then(|| ms_to_samples(self.max_pause_ms.min(MAX_OPTION_MS)))
+    }
+
     /// The longest region that fits into a chunk with half an overlap at both ends, for `RegionBuilder`.
     pub fn longest_region(&self) -> LongestRegion {
         let max = ms_to_samples(self.max_ms.clamp(1, MAX_OPTION_MS));
@@ -49,14 +67,18 @@ impl ChunkOptions {
 /// A region that continues ends its chunk with half an overlap beyond it, and the next begins with half an
 /// overlap before, so that both hear the words at the cut.
 ///
-/// No chunk is longer than `max_ms`; every sample of every region is owned by exactly one chunk; spans
+/// No chunk is heard for longer than `max_ms`; every sample of every region is owned by exactly one chunk; spans
 /// and owned spans are ordered, and at most two consecutive chunks hear the same sample.
 pub struct Chunker {
     max: SampleIndex,
     target: SampleIndex,
     overlap: SampleIndex,
-    max_pause: SampleIndex,
-    /// What the open chunk packs, in order; together at most `max` long.
+    /// What pauses are shortened to.
+    max_pause: Option<SampleIndex>,
+    /// A chunk is closed at longer pauses.
+    max_bridged: SampleIndex,
+    max_stretch: SampleIndex,
+    /// What the open chunk packs, in order; together heard for at most `max`.
     packed: Vec<TimeSpan>,
     /// Where the open chunk begins to own, if that is later than it begins to hear.
     owned_start: SampleIndex,
@@ -72,7 +94,12 @@ impl Chunker {
             max,
             target: ms_to_samples(options.target_ms.min(MAX_OPTION_MS)).min(max),
             overlap: ms_to_samples(options.overlap_ms.min(MAX_OPTION_MS)).min(max / 2),
-            max_pause: ms_to_samples(MAX_BRIDGED_PAUSE_MS),
+            max_pause: options.max_pause(),
+            max_bridged: ms_to_samples(match options.max_pause_ms {
+                0 => MAX_WHOLE_PAUSE_MS,
+                _ => MAX_SHORTENED_PAUSE_MS,
+            }),
+            max_stretch: ms_to_samples(MAX_STRETCH_MS).max(max),
             packed: Vec::new(),
             owned_start: 0,
             cut: None,
@@ -83,11 +110,12 @@ impl Chunker {
     pub fn push(&mut self, region: SpeechRegion) -> Vec<Chunk> {
         let mut done = Vec::new();
         let mut span = self.heard(region);
-        if let Some(last) = self.packed.last() {
-            let too_far = span.start.saturating_sub(last.end) > self.max_pause;
+        if let (Some(first), Some(last)) = (self.packed.first(), self.packed.last()) {
+            let too_far = span.start.saturating_sub(last.end) > self.max_bridged
+                || span.end - first.start > self.max_stretch;
             if too_far || span.len() > self.max {
                 done.extend(self.close(self.packed.len()));
-            } else if span.end - self.packed[0].start > self.max {
+            } else if self.heard_with(&self.packed, span) > self.max {
                 done.extend(self.close(self.best_cut(span)));
             }
         }
@@ -97,7 +125,7 @@ impl Chunker {
         self.packed.push(span);
         if region.continues {
             done.extend(self.close_at_cut(region.span.end));
-        } else if span.end - self.packed[0].start >= self.target {
+        } else if self.heard_length(&self.packed) >= self.target {
             done.extend(self.close(self.packed.len()));
         }
         done
@@ -127,16 +155,30 @@ impl Chunker {
         self.close(self.packed.len()).into_iter().collect()
     }
 
+    /// How long `regions` are heard, with the pauses between them.
+    fn heard_length(&self, regions: &[TimeSpan]) -> SampleIndex {
+        let pauses = regions.windows(2).map(|pair| pair[1].start.saturating_sub(pair[0].end));
+        let pauses: SampleIndex = pauses.map(|pause| heard_pause(pause, self.max_pause)).sum();
+        pauses + regions.iter().map(TimeSpan::len).sum::<SampleIndex>()
+    }
+
+    /// How long `regions` are heard with `next` after them.
+    fn heard_with(&self, regions: &[TimeSpan], next: TimeSpan) -> SampleIndex {
+        let pause = regions.last().map_or(0, |last| next.start.saturating_sub(last.end));
+        self.heard_length(regions) + heard_pause(pause, self.max_pause) + next.len()
+    }
+
     /// How many of the packed regions to close so that `next` fits with the rest: up to the longest pause
     /// in the last third of the window, or to the last pause when none is there. Of equal pauses the
     /// later counts (touching regions were padded up to the middle of a pause).
     fn best_cut(&self, next: TimeSpan) -> usize {
-        let late = self.packed[0].start + self.max * 2 / 3;
+        let late = self.max * 2 / 3;
         let candidates = (1..=self.packed.len()).filter_map(|count| {
             let rest_start = self.packed.get(count).map_or(next.start, |region| region.start);
             let cut = self.packed[count - 1].end;
-            let fits = next.end - rest_start <= self.max;
-            (fits && cut >= late).then_some((rest_start.saturating_sub(cut), count))
+            let fits = self.heard_with(&self.packed[count..], next) <= self.max;
+            let is_late = self.heard_length(&self.packed[..count]) >= late;
+            (fits && is_late).then_some((rest_start.saturating_sub(cut), count))
         });
         candidates.max().map_or(self.packed.len(), |(_, count)| count)
     }
@@ -200,8 +242,12 @@ impl SpeechLog {
 
 #[cfg(test)]
 mod tests {
+    use super::super::condensed::Condensed;
     use super::*;
     use proptest::prelude::*;
+
+    const WHOLE: ChunkOptions =
+        ChunkOptions { max_ms: 30_000, target_ms: 30_000, overlap_ms: 4_000, max_pause_ms: 0 };
 
     /// Chunks of regions given in seconds; (span start, span end, owned start, owned end) in seconds.
     fn chunks_of(regions: &[(f64, f64)], options: ChunkOptions) -> Vec<(f64, f64, f64, f64)> {
@@ -244,27 +290,46 @@ mod tests {
     #[test]
     fn the_cut_falls_into_the_longest_pause_of_the_last_third() {
         let regions = [(0.0, 8.0), (10.5, 20.5), (22.5, 27.0), (27.5, 29.0), (29.3, 40.0)];
-        assert_eq!(
-            chunks_of(&regions, ChunkOptions::default()),
-            [(0.0, 20.5, 0.0, 20.5), (22.5, 40.0, 22.5, 40.0)]
-        );
+        assert_eq!(chunks_of(&regions, WHOLE), [(0.0, 20.5, 0.0, 20.5), (22.5, 40.0, 22.5, 40.0)]);
     }
 
     #[test]
     fn the_best_pause_is_passed_over_when_the_rest_would_not_fit() {
         let regions = [(0.0, 21.0), (23.0, 29.0), (29.3, 54.0)];
+        assert_eq!(chunks_of(&regions, WHOLE), [(0.0, 29.0, 0.0, 29.0), (29.3, 54.0, 29.3, 54.0)]);
+    }
+
+    #[test]
+    fn a_long_silence_is_never_bridged_whole() {
+        let regions = [(0.0, 2.0), (4.9, 6.0), (9.1, 10.0)];
+        assert_eq!(chunks_of(&regions, WHOLE), [(0.0, 6.0, 0.0, 6.0), (9.1, 10.0, 9.1, 10.0)]);
+    }
+
+    #[test]
+    fn long_pauses_count_as_they_are_heard() {
+        // Nine seconds of speech and a second of each pause: three regions make a window.
+        let regions = [(0.0, 9.0), (20.0, 29.0), (40.0, 49.0), (60.0, 69.0), (70.0, 71.0)];
         assert_eq!(
             chunks_of(&regions, ChunkOptions::default()),
-            [(0.0, 29.0, 0.0, 29.0), (29.3, 54.0, 29.3, 54.0)]
+            [(0.0, 49.0, 0.0, 49.0), (60.0, 71.0, 60.0, 71.0)]
         );
     }
 
     #[test]
-    fn a_long_silence_is_never_bridged() {
-        let regions = [(0.0, 2.0), (4.9, 6.0), (9.1, 10.0)];
+    fn the_cut_of_shortened_pauses_falls_into_the_longest_of_the_last_third_too() {
+        let regions = [(0.0, 10.0), (50.0, 61.0), (70.0, 73.0), (74.0, 76.0), (80.0, 90.0)];
         assert_eq!(
             chunks_of(&regions, ChunkOptions::default()),
-            [(0.0, 6.0, 0.0, 6.0), (9.1, 10.0, 9.1, 10.0)]
+            [(0.0, 61.0, 0.0, 61.0), (70.0, 90.0, 70.0, 90.0)]
+        );
+    }
+
+    #[test]
+    fn a_pause_of_more_than_a_minute_and_a_stretch_of_more_than_two_end_a_chunk() {
+        let regions = [(0.0, 2.0), (62.5, 64.0), (120.0, 122.0), (170.0, 172.0), (182.0, 183.0)];
+        assert_eq!(
+            chunks_of(&regions, ChunkOptions::default()),
+            [(0.0, 2.0, 0.0, 2.0), (62.5, 172.0, 62.5, 172.0), (182.0, 183.0, 182.0, 183.0)]
         );
     }
 
@@ -308,9 +373,9 @@ mod tests {
     prop_compose! {
         fn options()(
             max_ms in prop_oneof![1u64..50, 1_000u64..40_000], target_ms in 0u64..40_000,
-            overlap_ms in 0u64..6_000,
+            overlap_ms in 0u64..6_000, max_pause_ms in prop_oneof![Just(0u64), 1u64..4_000],
         ) -> ChunkOptions {
-            ChunkOptions { max_ms: max_ms.max(20), target_ms, overlap_ms }
+            ChunkOptions { max_ms: max_ms.max(20), target_ms, overlap_ms, max_pause_ms }
         }
     }
 
@@ -321,7 +386,9 @@ mod tests {
         ) {
             let chunks = cut(regions.iter().copied(), options);
             for chunk in &chunks {
-                prop_assert!(chunk.span.len() <= ms_to_samples(options.max_ms));
+                let heard = Condensed::new(chunk.span, &regions, options.max_pause());
+                prop_assert!(heard.len() <= ms_to_samples(options.max_ms));
+                prop_assert!(chunk.span.len() <= ms_to_samples(options.max_ms.max(MAX_STRETCH_MS)));
                 prop_assert!(!chunk.owned.is_empty());
                 prop_assert_eq!(chunk.owned.clamped(chunk.span), chunk.owned);
             }
@@ -343,12 +410,54 @@ mod tests {
         }
 
         #[test]
-        fn a_pause_is_bridged_only_when_it_is_short(regions in regions()) {
-            let chunks = cut(regions.iter().copied(), ChunkOptions::default());
+        fn what_the_log_says_of_a_chunk_is_heard_within_a_window(
+            regions in regions(), options in options(), seed in any::<u64>(),
+        ) {
+            // Regions as the builder gives them: none too long, some of them cut.
+            let longest = options.longest_region();
+            let mut chunker = Chunker::new(options);
+            let mut log = SpeechLog::default();
+            let mut found = Vec::new();
+            let mut give = |region: SpeechRegion| {
+                log.push(&region);
+                for chunk in chunker.push(region) {
+                    let speech = log.of(&chunk);
+                    found.push((chunk, speech));
+                }
+            };
+            let mut pieces = Vec::new();
+            for (index, span) in regions.iter().enumerate() {
+                let mut start = span.start;
+                while span.end - start > longest.length {
+                    let cut = start + longest.length - (seed >> (index % 64)) % (longest.length / 2).max(1);
+                    pieces.push(SpeechRegion {
+                        span: TimeSpan::new(start, cut),
+                        confidence: 1.0,
+                        continues: true,
+                    });
+                    start = cut;
+                }
+                let span = TimeSpan::new(start, span.end);
+                pieces.push(SpeechRegion { span, confidence: 1.0, continues: false });
+            }
+            pieces.iter().for_each(|region| give(*region));
+            for chunk in chunker.finish() {
+                let speech = log.of(&chunk);
+                found.push((chunk, speech));
+            }
+            for (chunk, speech) in found {
+                let heard = Condensed::new(chunk.span, &speech, options.max_pause());
+                prop_assert!(heard.len() <= ms_to_samples(options.max_ms));
+            }
+        }
+
+        #[test]
+        fn a_pause_is_bridged_whole_only_when_it_is_short(regions in regions()) {
+            let chunks = cut(regions.iter().copied(), WHOLE);
             for pair in regions.windows(2) {
                 let pause = TimeSpan::new(pair[0].end, pair[1].start);
                 let bridged = chunks.iter().any(|c| c.span.start < pause.end && pause.start < c.span.end);
-                prop_assert!(!bridged || pause.is_empty() || pause.len() <= ms_to_samples(MAX_BRIDGED_PAUSE_MS));
+                prop_assert!(!bridged || pause.is_empty() || pause.len() <= ms_to_samples(MAX_WHOLE_PAUSE_MS));
             }
         }
     }

@@ -2,15 +2,18 @@
 //!
 //! A model gives a speech probability per window (`silero`); pure code turns probabilities into
 //! `SpeechRegion`s (`regions`) and regions into `Chunk`s (`chunks`). Both work incrementally, so chunks
-//! leave while the rest of the recording is still being read.
+//! leave while the rest of the recording is still being read. What is heard of a chunk, its long pauses
+//! shortened, says `condensed`.
 
 pub mod chunks;
+pub mod condensed;
 pub mod regions;
 pub mod silero;
 
 use crate::error::ErrorKind;
 
 pub use chunks::{ChunkOptions, Chunker, SpeechLog};
+pub use condensed::Condensed;
 pub use regions::{LongestRegion, RegionBuilder, VadOptions};
 pub use silero::SileroVad;
 

@@ -6,6 +6,7 @@ mod endings;
 mod invented;
 mod isolation;
 mod long;
+mod packing;
 mod scenes;
 mod sentences;
 mod support;

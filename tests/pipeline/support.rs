@@ -104,6 +104,24 @@ pub fn assert_spoken(transcript: &Transcript, truth: &[Spoken], tolerance: f64) 
 /// Writes a recording of the fixtures' sentences in turn, with changing pauses, about `seconds` long.
 pub fn long_recording(path: &Path, seconds: u64) -> Vec<Spoken> {
     let pieces: Vec<(Vec<i16>, String)> = sentences().iter().map(bare_speech).collect();
+    let mut written = 0_u64;
+    let spoken = (0..).map_while(|index| {
+        (written < seconds * u64::from(SAMPLE_RATE)).then(|| {
+            // 0.6 to 1.5 s of silence, never the same twice in a row.
+            let pause = 9_600 + (index * 5_237) % 14_400;
+            let piece = &pieces[(index as usize * 7) % pieces.len()];
+            written += pause + piece.0.len() as u64;
+            (pause, piece)
+        })
+    });
+    write_spoken(path, spoken)
+}
+
+/// Writes a recording of sentences, each after so many samples of silence; 0.6 s of it end the recording.
+pub fn write_spoken<'a>(
+    path: &Path,
+    spoken: impl Iterator<Item = (u64, &'a (Vec<i16>, String))>,
+) -> Vec<Spoken> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: SAMPLE_RATE,
@@ -113,14 +131,8 @@ pub fn long_recording(path: &Path, seconds: u64) -> Vec<Spoken> {
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
     let mut written = 0_u64;
     let mut truth = Vec::new();
-    for index in 0.. {
-        if written >= seconds * u64::from(SAMPLE_RATE) {
-            break;
-        }
-        // 0.6 to 1.5 s of silence, never the same twice in a row.
-        let pause = 9_600 + (index * 5_237) % 14_400;
+    for (pause, (samples, text)) in spoken {
         (0..pause).for_each(|_| writer.write_sample(0_i16).unwrap());
-        let (samples, text) = &pieces[(index as usize * 7) % pieces.len()];
         samples.iter().for_each(|sample| writer.write_sample(*sample).unwrap());
         let start = written + pause;
         written = start + samples.len() as u64;
