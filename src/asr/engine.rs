@@ -154,6 +154,11 @@ impl Session<'_> {
         self.results.recv().map_err(|_| AsrError::Engine("the engine has stopped".into()))
     }
 
+    /// The next finished chunk, if there is one now.
+    pub fn try_next(&self) -> Option<Recognised> {
+        self.results.try_recv().ok()
+    }
+
     /// Queues a window for language detection.
     pub fn languages(&self, read: ReadSamples) -> Receiver<Result<Vec<f32>, AsrError>> {
         let (reply, result) = channel();

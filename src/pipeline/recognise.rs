@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
-use crate::asr::engine::{EnginePool, ReadSamples, Session};
+use crate::asr::engine::{EnginePool, ReadSamples, Recognised, Session};
 use crate::asr::stitch::{Stitcher, split_at};
 use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
@@ -15,7 +16,7 @@ use crate::vad::{Condensed, VoiceActivityDetector};
 use super::findings::Findings;
 use super::plan::Plan;
 use super::review::{Case, Hearing, Review, Reviewed, Step};
-use super::scan::{ChunkScan, Found};
+use super::scan::{ChunkScan, Found, Polled};
 use super::{Control, Event, PipelineError, Stage, StageClock};
 
 /// How much of a recording is listened to for its language, from the first speech on: so much is decoded within
@@ -103,20 +104,35 @@ fn detect_language(
 ) -> Result<(Language, f32), PipelineError> {
     let found = scan.look_ahead(LANGUAGE_SEARCH)?;
     let chunks: Vec<Chunk> = found.iter().map(|found| found.chunk).collect();
-    let answers: Vec<_> = language::pick_windows(&chunks, language::DETECTION_WINDOWS)
-        .into_iter()
-        .map(|index| {
-            let Found { chunk, speech } = &found[index];
-            let heard = Condensed::new(chunk.span, speech, plan.chunks.max_pause());
-            session.languages(reader(spool, heard))
-        })
-        .collect();
+    let ask = |index: usize| {
+        let Found { chunk, speech } = &found[index];
+        let heard = Condensed::new(chunk.span, speech, plan.chunks.max_pause());
+        session.languages(reader(spool, heard))
+    };
+    let windows = language::pick_windows(&chunks, language::DETECTION_WINDOWS);
+    let answers: Vec<_> = windows.iter().map(|index| ask(*index)).collect();
     let mut probabilities = Vec::new();
-    for answer in answers {
-        let answer = answer.recv().map_err(|_| AsrError::Engine("the engine has stopped".into()))?;
-        probabilities.push(answer?);
+    let mut failure = None;
+    for (index, answer) in windows.into_iter().zip(answers) {
+        let heard = match received(&answer) {
+            // As with chunks, an error of the engine may be of the moment.
+            Err(AsrError::Engine(_)) => received(&ask(index)),
+            heard => heard,
+        };
+        match heard {
+            Ok(heard) => probabilities.push(heard),
+            Err(error @ AsrError::Engine(_)) => failure = Some(error),
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(language::decide(&probabilities, &plan.candidate_languages))
+    match failure {
+        Some(error) if probabilities.is_empty() => Err(error.into()),
+        _ => Ok(language::decide(&probabilities, &plan.candidate_languages)),
+    }
+}
+
+fn received(answer: &Receiver<Result<Vec<f32>, AsrError>>) -> Result<Vec<f32>, AsrError> {
+    answer.recv().unwrap_or_else(|_| Err(AsrError::Engine("the engine has stopped".into())))
 }
 
 fn reader(spool: &Arc<PcmSpool>, heard: Condensed) -> ReadSamples {
@@ -168,15 +184,23 @@ impl Run<'_> {
         let mut heard_all = false;
         loop {
             while !heard_all && self.waiting.len() < self.limit {
-                match clock.time(Stage::Vad, || scan.next_chunk())? {
-                    Some(found) => self.submit_new(found),
-                    None => heard_all = true,
+                match clock.time(Stage::Vad, || scan.poll())? {
+                    Polled::Found(found) => self.submit_new(found),
+                    Polled::Nothing => {}
+                    Polled::End => heard_all = true,
+                }
+                // However long the search goes on, finished text does not wait for it.
+                while let Some(recognised) = self.session.try_next() {
+                    self.take_one(recognised)?;
                 }
             }
-            if self.waiting.is_empty() {
+            if self.waiting.is_empty() && heard_all {
                 break;
             }
-            clock.time(Stage::Asr, || self.take_one())?;
+            if !self.waiting.is_empty() {
+                let recognised = clock.time(Stage::Asr, || self.session.next())?;
+                self.take_one(recognised)?;
+            }
         }
         let rest = std::mem::take(&mut self.stitcher).finish();
         self.accept(rest)?;
@@ -235,9 +259,8 @@ impl Run<'_> {
         self.context.iter().map(String::as_str).collect()
     }
 
-    /// Waits for one hearing; goes on with its chunk's review, then stitches all chunks whose turn has come.
-    fn take_one(&mut self) -> Result<(), PipelineError> {
-        let (index, result) = self.session.next()?;
+    /// Takes one hearing; goes on with its chunk's review, then stitches all chunks whose turn has come.
+    fn take_one(&mut self, (index, result): Recognised) -> Result<(), PipelineError> {
         let Some(waiting) = index.checked_sub(self.next_index).and_then(|slot| self.waiting.get_mut(slot))
         else {
             return Err(AsrError::Engine("a chunk came back twice".into()).into());
@@ -255,7 +278,7 @@ impl Run<'_> {
                 self.done.insert(index, failed);
                 return self.stitch_ready();
             }
-            Err(_) => review.take_nothing(prompt),
+            Err(_) => review.fail(prompt),
             Ok(text) => {
                 self.prompt_tokens = self.prompt_tokens.max(text.prompt_tokens);
                 let heard = review.heard();

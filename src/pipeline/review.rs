@@ -181,9 +181,16 @@ impl Review {
         }
     }
 
-    /// Takes that `hearing` failed. Not for the first one, without which there is no text to go on with.
-    pub fn take_nothing(&mut self, prompt: &str) -> Step {
-        self.take(Vec::new(), prompt)
+    /// Takes that `hearing` failed; what was heard before stands. Not for the first one, without which there is
+    /// no text to go on with.
+    pub fn fail(&mut self, prompt: &str) -> Step {
+        match std::mem::replace(&mut self.state, State::First) {
+            State::Second { first, .. } => self.look_for_gaps(first),
+            state => {
+                self.state = state;
+                self.take(Vec::new(), prompt)
+            }
+        }
     }
 
     fn after_first(&mut self, heard: Vec<Segment>, prompt: &str) -> Step {
@@ -229,9 +236,10 @@ impl Review {
             chunk.owned.start = self.hearing.span.start;
         }
         chunk.span = self.hearing.span;
-        // Earlier speech than voice activity found is why the chunk was heard from earlier on.
-        if let Some(region) = self.case.speech.first_mut() {
-            region.start = region.start.min(chunk.span.start);
+        // Earlier speech than voice activity found is why the chunk was heard from earlier on; there is some where
+        // there is text.
+        if let (Some(region), Some(first)) = (self.case.speech.first_mut(), second.first()) {
+            region.start = region.start.min(first.span.start.max(chunk.span.start));
         }
         second
     }
@@ -414,6 +422,28 @@ mod tests {
         });
         let (start, end) = (times[0].0, times[times.len() - 1].1);
         Segment { words: words.collect(), ..segment(start, end, text) }
+    }
+
+    #[test]
+    fn silence_before_a_second_hearing_s_text_is_no_speech_without_text() {
+        let doubted = |start, text, logprob| Segment { avg_logprob: logprob, ..segment(start, 12.0, text) };
+        let mut review = Review::new(case(12.0), ALL);
+        assert!(matches!(review.take(vec![doubted(10.0, " Was?", -0.9)], ""), Step::Hear));
+        let Step::Done(reviewed) = review.take(vec![doubted(10.3, " What?", -0.2)], "") else {
+            panic!("nothing is left to be heard")
+        };
+        assert_eq!(reviewed.segments[0].text, " What?");
+        assert!(reviewed.uncovered.is_empty(), "{:?}", reviewed.uncovered);
+    }
+
+    #[test]
+    fn a_second_hearing_that_fails_leaves_the_first_as_it_was() {
+        let mut review = Review::new(case(12.0), ALL);
+        let chant = segment(10.0, 12.0, &" no".repeat(30));
+        assert!(matches!(review.take(vec![chant.clone()], ""), Step::Hear));
+        let Step::Done(reviewed) = review.fail("") else { panic!("nothing is left to be heard") };
+        assert_eq!(reviewed.segments[0].text, chant.text);
+        assert!(reviewed.dropped.is_empty());
     }
 
     /// A chunk of one region, from 10 s to `end`, after one that ended at 8 s.

@@ -21,6 +21,17 @@ pub struct Found {
     pub speech: Vec<TimeSpan>,
 }
 
+/// What a look at the next few seconds of the recording gave.
+#[derive(Debug)]
+pub enum Polled {
+    /// A chunk.
+    Found(Found),
+    /// No chunk that is complete; there is more to listen to.
+    Nothing,
+    /// The recording has been heard to its end.
+    End,
+}
+
 /// The chunks of a recording, found as they are asked for: nothing further is listened to than the last chunk
 /// needed. The recording may still be growing; what has not been decoded is waited for.
 pub struct ChunkScan<'a> {
@@ -62,28 +73,31 @@ impl<'a> ChunkScan<'a> {
         }
     }
 
-    /// The next chunk; `None` at the end of the recording.
+    /// The next chunk, if it is found within the next few seconds of the recording.
     ///
     /// # Errors
     /// When the detector fails, or decoding does, or the request is cancelled.
-    pub fn next_chunk(&mut self) -> Result<Option<Found>, PipelineError> {
-        while self.ready.is_empty() && self.open.is_some() {
+    pub fn poll(&mut self) -> Result<Polled, PipelineError> {
+        if self.ready.is_empty() && self.open.is_some() {
             self.listen()?;
         }
-        Ok(self.ready.pop_front())
+        Ok(match self.ready.pop_front() {
+            Some(found) => Polled::Found(found),
+            None if self.open.is_some() => Polled::Nothing,
+            None => Polled::End,
+        })
     }
 
     /// The chunks that lie within `length` samples from the start of the next one on, or a few more;
-    /// `next_chunk` still gives them.
+    /// `poll` still gives them.
     ///
     /// # Errors
-    /// As `next_chunk`.
+    /// As `poll`.
     pub fn look_ahead(&mut self, length: SampleIndex) -> Result<Vec<Found>, PipelineError> {
-        let covers = |ready: &VecDeque<Found>| match (ready.front(), ready.back()) {
-            (Some(first), Some(last)) => last.chunk.span.end - first.chunk.span.start >= length,
-            _ => false,
+        let covers = |scan: &Self| {
+            scan.ready.front().is_some_and(|first| scan.position >= first.chunk.span.start + length)
         };
-        while self.open.is_some() && !covers(&self.ready) {
+        while self.open.is_some() && !covers(self) {
             self.listen()?;
         }
         Ok(self.ready.iter().cloned().collect())
@@ -138,6 +152,17 @@ mod tests {
     use crate::time::ms_to_samples;
     use crate::vad::{VadError, VadSpec};
 
+    fn rest(scan: &mut ChunkScan<'_>) -> Vec<Found> {
+        let mut chunks = Vec::new();
+        loop {
+            match scan.poll().unwrap() {
+                Polled::Found(found) => chunks.push(found),
+                Polled::Nothing => {}
+                Polled::End => return chunks,
+            }
+        }
+    }
+
     /// Takes loud windows for speech.
     struct Loud;
 
@@ -177,7 +202,7 @@ mod tests {
         let (cancel, mut vad) = (CancelToken::new(), Loud);
         let mut scan = ChunkScan::new(spool, &mut vad, OPTIONS, &cancel);
         let seen = scan.look_ahead(look_ahead).unwrap();
-        let chunks: Vec<_> = std::iter::from_fn(|| scan.next_chunk().unwrap()).collect();
+        let chunks: Vec<_> = rest(&mut scan);
         assert_eq!(seen, chunks[..seen.len()]);
         chunks
     }
@@ -226,6 +251,6 @@ mod tests {
         drop(writer);
         let (cancel, mut vad) = (CancelToken::new(), Loud);
         let mut scan = ChunkScan::new(&spool, &mut vad, OPTIONS, &cancel);
-        assert!(scan.next_chunk().is_err());
+        assert!(scan.poll().is_err());
     }
 }
