@@ -60,6 +60,9 @@ impl TensorHead {
     }
 
     /// Writes it as it is read.
+    ///
+    /// # Errors
+    /// `Write`.
     pub fn write(&self, target: &mut impl Write) -> Result<(), GgmlError> {
         let name = self.name.as_bytes();
         let numbers = [self.sides.len() as u32, name.len() as u32, self.kind];
@@ -71,6 +74,9 @@ impl TensorHead {
 }
 
 /// Copies the head (numbers, filters, tokens), with `file_type` for the type of the weights.
+///
+/// # Errors
+/// `Source`, `Read` or `Write`.
 pub fn copy_head(source: &mut impl Read, target: &mut impl Write, file_type: u32) -> Result<(), GgmlError> {
     if number(source)? != MAGIC {
         return Err(GgmlError::Source("it is not a Whisper model in GGML form".into()));
@@ -93,6 +99,9 @@ pub fn copy_head(source: &mut impl Read, target: &mut impl Write, file_type: u32
 }
 
 /// What stands before the next tensor; `None` at the end of the file.
+///
+/// # Errors
+/// `Source` or `Read`.
 pub fn next_tensor(source: &mut impl Read) -> Result<Option<TensorHead>, GgmlError> {
     let mut first = [0; 4];
     match read_or_end(source, &mut first)? {
@@ -113,6 +122,9 @@ pub fn next_tensor(source: &mut impl Read) -> Result<Option<TensorHead>, GgmlErr
 }
 
 /// Fills `buffer` from the file.
+///
+/// # Errors
+/// `Read`, and `Source` when the file ends before.
 pub fn fill(source: &mut impl Read, buffer: &mut [u8]) -> Result<(), GgmlError> {
     source.read_exact(buffer).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => cut_off(),
@@ -121,6 +133,9 @@ pub fn fill(source: &mut impl Read, buffer: &mut [u8]) -> Result<(), GgmlError> 
 }
 
 /// Writes `bytes` to the new file.
+///
+/// # Errors
+/// `Write`.
 pub fn put(target: &mut impl Write, bytes: &[u8]) -> Result<(), GgmlError> {
     target.write_all(bytes).map_err(GgmlError::Write)
 }
@@ -182,6 +197,9 @@ fn cut_off() -> GgmlError {
 }
 
 /// Bytes of one row of the tensor in the type `kind`, which must be one of ggml's; a row must be of whole blocks.
+///
+/// # Errors
+/// `Source`, when it is not.
 pub fn row_bytes(tensor: &TensorHead, kind: sys::ggml_type) -> Result<usize, GgmlError> {
     let row = i64::from(tensor.sides[0]);
     // SAFETY: both read a table of the library; `kind` is one of its types.

@@ -12,7 +12,7 @@ use diarist::transcript::{Segment, Word};
 use diarist::vad::{ChunkOptions, Chunker, RegionBuilder, SileroVad, VadOptions, VoiceActivityDetector};
 
 use crate::scenes::Random;
-use crate::support::{Spoken, bare_speech, parts, sentences};
+use crate::support::{Spoken, bare_speech, parts, sentences, transcribe, whole_file, write_spoken};
 
 /// Speech runs over into the next sentence for this long, so that no click stands at the border.
 const CROSSFADE: usize = SAMPLE_RATE as usize / 100;
@@ -158,6 +158,41 @@ fn through_the_seams(seconds: usize, options: ChunkOptions) -> usize {
     let seams = chunks.windows(2).filter(|pair| pair[1].span.start < pair[0].span.end).count();
     println!("{} words, {} chunks, {seams} seams: none lost, none doubled", spoken.len(), chunks.len());
     seams
+}
+
+/// The fixtures' files one straight after another, as they are: 0.6 s lie between two sentences, and
+/// the bundled model hears every one of them right by itself.
+fn files_end_to_end(seconds: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stream.wav");
+    let files: Vec<(Vec<i16>, String)> = sentences().iter().map(whole_file).collect();
+    let mut random = Random::new(3);
+    let mut written = 0;
+    let spoken = std::iter::from_fn(|| {
+        (written < seconds * u64::from(SAMPLE_RATE)).then(|| {
+            let file = &files[random.below(files.len())];
+            written += file.0.len() as u64;
+            (0, file)
+        })
+    });
+    let truth = write_spoken(&path, spoken);
+    let transcript = transcribe(&path);
+    let heard: Vec<String> =
+        transcript.segments.iter().map(|segment| segment.unwrap().text.trim().to_owned()).collect();
+    let said: Vec<&str> = truth.iter().map(|spoken| spoken.text.as_str()).collect();
+    assert_eq!(heard.join(" "), said.join(" "));
+    println!("{} sentences in {} min: none lost, none doubled", said.len(), seconds / 60);
+}
+
+#[test]
+fn ten_minutes_of_files_end_to_end_lose_no_word() {
+    files_end_to_end(600);
+}
+
+#[test]
+#[ignore = "minutes: run it after changes to the cutting or the joining"]
+fn two_hours_of_files_end_to_end_lose_no_word() {
+    files_end_to_end(7_200);
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! Requests that end before their recording does, or never should have begun.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use diarist::cancel::CancelToken;
 use diarist::error::ErrorKind;
-use diarist::pipeline::{Control, Event, Request};
+use diarist::pipeline::{Control, Event, Pipeline, Request};
+use diarist::vad::{VadError, VadSpec, VoiceActivityDetector};
 
-use crate::support::{fixture, long_recording, parts, request, run};
+use crate::support::{
+    bare_speech, fixture, long_recording, parts, request, run, sentences, settings, write_spoken,
+};
 
 #[test]
 fn a_cancelled_request_ends_long_before_its_recording() {
@@ -57,7 +62,7 @@ fn a_recording_over_the_limit_is_refused_while_it_is_being_heard() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("long.wav");
     long_recording(&path, 120);
-    let mut settings = crate::support::settings();
+    let mut settings = settings();
     settings.max_duration_s = 60;
     let parts = diarist::server::Parts::assemble(&settings).unwrap();
     let error = parts.pipeline.run(&request(&path), &Control::default()).unwrap_err();
@@ -102,4 +107,61 @@ fn short_wav() -> Vec<u8> {
     (0..800).for_each(|_| writer.write_sample(0_i16).unwrap());
     writer.finalize().unwrap();
     bytes.into_inner()
+}
+
+/// Takes the first seconds of every recording for speech, and takes its time with the rest.
+struct Slow {
+    windows: Arc<AtomicUsize>,
+    heard: usize,
+}
+
+/// Windows of 32 ms that `Slow` takes for speech.
+const SPEECH_WINDOWS: usize = 60;
+
+impl VoiceActivityDetector for Slow {
+    fn spec(&self) -> VadSpec {
+        VadSpec { window: 512 }
+    }
+
+    fn probabilities(&mut self, samples: &[f32], out: &mut Vec<f32>) -> Result<(), VadError> {
+        for _ in samples.chunks(512) {
+            out.push(f32::from(u8::from(self.heard < SPEECH_WINDOWS)));
+            self.heard += 1;
+        }
+        self.windows.store(self.heard, Ordering::SeqCst);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.heard = 0;
+    }
+}
+
+#[test]
+fn finished_text_does_not_wait_for_the_search_for_more_speech() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sparse.wav");
+    let sentence = bare_speech(&sentences()[0]);
+    let twenty_minutes = 20 * 60 * 16_000;
+    write_spoken(&path, [(0, &sentence), (twenty_minutes, &sentence)].into_iter());
+
+    let windows = Arc::new(AtomicUsize::new(0));
+    let (counter, at_text) = (Arc::clone(&windows), Arc::new(AtomicUsize::new(0)));
+    let pipeline = Pipeline::new(
+        settings().pipeline(),
+        Arc::clone(&parts().models),
+        Box::new(move || Ok(Box::new(Slow { windows: Arc::clone(&counter), heard: 0 }))),
+    );
+    let first = Arc::clone(&at_text);
+    let (searched, told) = (Arc::clone(&windows), first);
+    let control = Control::with_listener(CancelToken::new(), move |event| {
+        if matches!(event, Event::Segment(_)) {
+            told.store(searched.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    });
+    pipeline.run(&request(&path), &control).unwrap();
+    let (at_text, in_all) = (at_text.load(Ordering::SeqCst), windows.load(Ordering::SeqCst));
+    assert!(at_text > 0, "the sentence must be heard");
+    assert!(at_text < in_all / 2, "the text came after {at_text} of {in_all} windows");
 }

@@ -149,14 +149,19 @@ pub fn write_spoken<'a>(
 
 /// The sentence without the silence around it.
 pub fn bare_speech(sentence: &Sentence) -> (Vec<i16>, String) {
+    let (samples, text) = whole_file(sentence);
+    let at = |seconds: f64| (seconds * f64::from(SAMPLE_RATE)) as usize;
+    (samples[at(sentence.start)..at(sentence.end)].to_vec(), text)
+}
+
+/// The sentence as its file holds it.
+pub fn whole_file(sentence: &Sentence) -> (Vec<i16>, String) {
     let options = settings().pipeline().audio;
     let source = AudioSource { path: sentence.path.clone(), name: None };
     let spool = diarist::audio::decode_to_spool(&source, &options, &CancelToken::new()).unwrap().spool;
     let mut samples = Vec::new();
     spool.read(diarist::time::TimeSpan::new(0, spool.len()), &mut samples);
-    let at = |seconds: f64| (seconds * f64::from(SAMPLE_RATE)) as usize;
-    let speech = &samples[at(sentence.start)..at(sentence.end)];
-    (speech.iter().map(|sample| (sample * 32_767.0) as i16).collect(), sentence.text.clone())
+    (samples.iter().map(|sample| (sample * 32_767.0) as i16).collect(), sentence.text.clone())
 }
 
 /// The most memory that a process took, in KiB; 0 where the system does not tell.

@@ -53,7 +53,7 @@ pub fn build(file: &mut TensorFile, dimensions: Dimensions, precision: Precision
         x = builder.block(&format!("encoder.blocks.{layer}"), x, dimensions)?;
     }
     let x = builder.norm("encoder.ln_post", &x)?;
-    builder.named("Identity", ONNX_DOMAIN, &[&x], port_name(ENCODED), Vec::new())?;
+    builder.named(("Identity", ONNX_DOMAIN), &[&x], port_name(ENCODED), Vec::new())?;
     Ok(builder.graph)
 }
 
@@ -246,14 +246,13 @@ impl Builder<'_> {
         attributes: Vec<Attribute>,
     ) -> Result<Name> {
         let output = self.fresh();
-        self.named(operator, domain, inputs, &output, attributes)?;
+        self.named((operator, domain), inputs, &output, attributes)?;
         Ok(output)
     }
 
     fn named(
         &mut self,
-        operator: &str,
-        domain: &str,
+        (operator, domain): (&str, &str),
         inputs: &[&str],
         output: &str,
         attributes: Vec<Attribute>,
