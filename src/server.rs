@@ -123,12 +123,14 @@ fn speech_loader(
         let path = spec.path.as_deref().ok_or_else(|| ModelError::NotInstalled { id: spec.id.clone() })?;
         let model = WhisperModel::load(path, options).map_err(unusable)?;
         let weights = model.weight_bytes();
-        let factory: Factory = Arc::new(move || {
-            Ok(Box::new(WhisperTranscriber::new(Arc::clone(&model))?) as Box<dyn Transcriber>)
-        });
-        let pool = EnginePool::start(factory, workers).map_err(unusable)?;
+        let pool = EnginePool::start(transcribers(model), workers).map_err(unusable)?;
         Ok(Loaded { value: Arc::new(pool), memory_bytes: weights })
     })
+}
+
+/// Makes the workers' transcribers on one copy of the weights.
+fn transcribers(model: Arc<WhisperModel>) -> Factory {
+    Arc::new(move || Ok(Box::new(WhisperTranscriber::new(Arc::clone(&model))?) as Box<dyn Transcriber>))
 }
 
 /// The real work behind the routes.

@@ -293,18 +293,7 @@ mod tests {
     }
 
     fn segment(value: i32) -> Segment {
-        Segment {
-            span: TimeSpan::new(0, 10),
-            text: value.to_string(),
-            tokens: Vec::new(),
-            words: Vec::new(),
-            seek: 0,
-            temperature: 0.0,
-            avg_logprob: 0.0,
-            compression_ratio: 0.0,
-            no_speech_prob: 0.0,
-            speaker: None,
-        }
+        Segment { span: TimeSpan::new(0, 10), text: value.to_string(), ..Segment::default() }
     }
 
     struct Rig {

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use whisper_rs::whisper_rs_sys as sys;
 
 /// `ggml` in the file's first four bytes.
-const MAGIC: u32 = 0x6767_6d6c;
+pub const MAGIC: u32 = 0x6767_6d6c;
 
 /// Numbers after the magic; the last is the type of the weights.
 const NUMBERS: usize = 11;

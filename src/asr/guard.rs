@@ -108,11 +108,6 @@ fn joined(units: &[Unit]) -> String {
     units.iter().map(|unit| unit.key.as_str()).collect()
 }
 
-/// The text of a chunk as it is compared with that of another hearing; empty for none.
-fn key(segments: &[Segment]) -> String {
-    segments.iter().flat_map(|segment| segment.text.chars()).filter_map(bare).flatten().collect()
-}
-
 /// Whether two hearings of the same sound say much the same: most words of the longer one, in order.
 pub fn agree(one: &[Segment], other: &[Segment]) -> bool {
     let keys = |segments: &[Segment]| -> Vec<String> {
@@ -142,8 +137,8 @@ pub fn is_blank(segment: &Segment) -> bool {
 /// Leaves out of `segments` what `second`, another hearing of the same sound, does not bear out. What both
 /// hearings agree on stays, unless nobody could say it in the time.
 pub fn settle(segments: Vec<Segment>, second: &[Segment], evidence: &Evidence<'_>) -> Settled {
+    let confirmed = joined(&units(second));
     let units = units(&segments);
-    let confirmed = key(second);
     let impossible = too_fast(&units, evidence.speech, IMPOSSIBLE_RATE).is_some();
     let mut dropped: Vec<(Range<usize>, DropReason)> = Vec::new();
     for suspicion in suspicions(&segments, evidence) {
@@ -375,18 +370,7 @@ mod tests {
     }
 
     fn segment(start: f64, end: f64, text: &str) -> Segment {
-        Segment {
-            span: seconds(start, end),
-            text: text.to_owned(),
-            tokens: Vec::new(),
-            words: Vec::new(),
-            seek: 0,
-            temperature: 0.0,
-            avg_logprob: -0.2,
-            compression_ratio: 1.0,
-            no_speech_prob: 0.0,
-            speaker: None,
-        }
+        Segment { span: seconds(start, end), text: text.to_owned(), avg_logprob: -0.2, ..Segment::default() }
     }
 
     /// Reasons for which ten seconds of speech with this text are suspicious.

@@ -62,14 +62,8 @@ mod tests {
         Segment {
             span: at,
             text: " w".repeat(words.len()),
-            tokens: Vec::new(),
             words: words.iter().map(word).collect(),
-            seek: 0,
-            temperature: 0.0,
-            avg_logprob: 0.0,
-            compression_ratio: 1.0,
-            no_speech_prob: 0.0,
-            speaker: None,
+            ..Segment::default()
         }
     }
 

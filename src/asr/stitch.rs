@@ -467,12 +467,8 @@ mod tests {
             text,
             tokens,
             words,
-            seek: 0,
-            temperature: 0.0,
             avg_logprob: -0.1,
-            compression_ratio: 1.0,
-            no_speech_prob: 0.0,
-            speaker: None,
+            ..Segment::default()
         }
     }
 

@@ -21,7 +21,7 @@ use whisper_rs::whisper_rs_sys as sys;
 
 use super::{AsrError, ChunkTranscript, DecodingOptions, Transcriber, TranscriberSpec};
 use crate::cancel::CancelToken;
-use crate::runtime::device;
+use crate::runtime::cpu;
 use crate::time::SAMPLE_RATE;
 use crate::transcript::Task;
 use encoder::hook::{self, Failure};
@@ -194,7 +194,7 @@ impl WhisperModel {
                 let ftype = unsafe { sys::whisper_model_ftype(self.as_ptr()) } % FTYPE_VERSION_FACTOR;
                 let quantized = ftype >= FIRST_QUANTIZED_FTYPE;
                 let wide = self.dimensions().width >= LEAST_INT8_WIDTH;
-                Some(if quantized && wide && device::has_int8_products() {
+                Some(if quantized && wide && cpu::has_int8_products() {
                     Precision::Int8
                 } else {
                     Precision::F32

@@ -401,14 +401,10 @@ mod tests {
         let segment = Segment {
             span: at(10, 420),
             text: " w w w".into(),
-            tokens: Vec::new(),
             words: vec![word(at(10, 100)), word(at(100, 150)), word(at(150, 420))],
             seek: 5,
-            temperature: 0.0,
             avg_logprob: -0.2,
-            compression_ratio: 1.0,
-            no_speech_prob: 0.0,
-            speaker: None,
+            ..Segment::default()
         };
         let text = ChunkTranscript { segments: vec![segment], ..ChunkTranscript::default() };
         // Heard are 1000 to 1150 and 1950 to 2200.

@@ -399,18 +399,7 @@ mod tests {
     }
 
     fn segment(start: f64, end: f64, text: &str) -> Segment {
-        Segment {
-            span: span(start, end),
-            text: text.to_owned(),
-            tokens: Vec::new(),
-            words: Vec::new(),
-            seek: 0,
-            temperature: 0.0,
-            avg_logprob: -0.2,
-            compression_ratio: 1.0,
-            no_speech_prob: 0.0,
-            speaker: None,
-        }
+        Segment { span: span(start, end), text: text.to_owned(), avg_logprob: -0.2, ..Segment::default() }
     }
 
     fn spoken(text: &str, times: &[(f64, f64)]) -> Segment {

@@ -69,6 +69,15 @@ pub fn extensions() -> Vec<Extension> {
     Vec::new()
 }
 
+/// Whether the processor multiplies 8-bit numbers exactly and faster than 32-bit ones: VNNI on x86-64, and
+/// what stands in its place elsewhere.
+pub fn has_int8_products() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
+}
+
 /// Whether the system lists `flag` among the processor's; for what the compiler cannot ask yet.
 #[cfg(target_arch = "x86_64")]
 fn system_names(flag: &str) -> bool {

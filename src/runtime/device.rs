@@ -159,15 +159,6 @@ pub fn check_cpu() -> Result<(), String> {
     ))
 }
 
-/// Whether the processor multiplies 8-bit numbers exactly and faster than 32-bit ones: VNNI on x86-64, and
-/// what stands in its place elsewhere.
-pub fn has_int8_products() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni");
-    #[cfg(not(target_arch = "x86_64"))]
-    return cfg!(target_arch = "aarch64");
-}
-
 /// Instruction sets of whisper.cpp's portable build that this processor does not have.
 #[cfg(target_arch = "x86_64")]
 fn missing_cpu_features() -> Vec<&'static str> {

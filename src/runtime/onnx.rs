@@ -15,7 +15,7 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use ort::value::{TensorRef, TensorRefMut};
 
-use super::device;
+use super::cpu;
 
 /// Environment variables that name the library, strongest first; the second is ort's own.
 const PATH_VARIABLES: [&str; 2] = ["DIARIST_ONNXRUNTIME", "ORT_DYLIB_PATH"];
@@ -134,7 +134,7 @@ impl OnnxRuntime {
             .map_err(text)?
             .with_inter_op_spinning(false)
             .map_err(text)?;
-        if device::has_int8_products() {
+        if cpu::has_int8_products() {
             return Ok(builder);
         }
         // Without it, 8-bit products saturate on processors that have AVX2 but not VNNI; with it they are slower.

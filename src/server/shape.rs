@@ -1,18 +1,17 @@
 //! How many workers with how many threads: what is set, what a measurement found, or what is right as a rule.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use crate::asr::AsrError;
 use crate::asr::engine::Factory;
 use crate::asr::tuning::{self, Trial};
-use crate::asr::whisper::{WhisperModel, WhisperOptions, WhisperTranscriber};
-use crate::asr::{AsrError, Transcriber};
+use crate::asr::whisper::{WhisperModel, WhisperOptions};
 use crate::config::Settings;
 use crate::models::catalogue::Catalogue;
 use crate::runtime::cores::{Shape, physical_cores, shapes};
 use crate::runtime::device::{Device, available_cores, workers_and_threads};
 
-use super::sample;
+use super::{sample, transcribers};
 
 /// Time for trying shapes when the server starts.
 const START_BUDGET: Duration = Duration::from_millis(500);
@@ -65,10 +64,7 @@ pub fn trials(settings: &Settings, catalogue: &Catalogue, budget: Duration) -> R
     let encoder = settings.encoder();
     let load = |threads: usize| -> Result<Factory, AsrError> {
         let options = WhisperOptions { use_gpu: false, threads, short_context: model.short_context, encoder };
-        let model = WhisperModel::load(&path, options)?;
-        Ok(Arc::new(move || {
-            Ok(Box::new(WhisperTranscriber::new(Arc::clone(&model))?) as Box<dyn Transcriber>)
-        }))
+        Ok(transcribers(WhisperModel::load(&path, options)?))
     };
     let shapes = shapes(available_cores(), physical_cores());
     tuning::measure(&shapes, &clip, budget, &load).map_err(|error| error.to_string())

@@ -110,14 +110,10 @@ fn recognised(chunk: &Chunk, words: &[Word], random: &mut Random) -> Vec<Segment
     let joined = |words: Vec<Word>| Segment {
         span: TimeSpan::new(words[0].span.start, words[words.len() - 1].span.end),
         text: words.iter().map(|word| word.text.as_str()).collect(),
-        tokens: Vec::new(),
         words,
         seek: chunk.span.start,
-        temperature: 0.0,
         avg_logprob: -0.2,
-        compression_ratio: 1.0,
-        no_speech_prob: 0.0,
-        speaker: None,
+        ..Segment::default()
     };
     let mut segments = Vec::new();
     for word in heard {

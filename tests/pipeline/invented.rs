@@ -7,7 +7,7 @@ use diarist::time::{SAMPLE_RATE, samples_to_seconds};
 use diarist::transcript::{DropReason, Transcript};
 
 use crate::scenes::{Random, Scene};
-use crate::support::{Spoken, assert_spoken, bare_speech, request, run, sentences};
+use crate::support::{Spoken, assert_spoken, bare_speech, request, run, sentences, wav_writer};
 
 /// Sentences in the recording.
 const SENTENCES: usize = 20;
@@ -20,13 +20,7 @@ const FULL_SCALE: f32 = 32_767.0;
 
 /// Writes the recording; gives what is spoken where.
 fn an_hour_of_scenes(path: &Path) -> Vec<Spoken> {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: SAMPLE_RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    let mut writer = wav_writer(path);
     let speech: Vec<_> = sentences().iter().map(bare_speech).collect();
     let length = SCENE_SECONDS * SAMPLE_RATE as usize;
     let mut truth = Vec::new();

@@ -1,5 +1,7 @@
 //! One pipeline for all tests, the fixtures, and recordings made of them.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -117,18 +119,23 @@ pub fn long_recording(path: &Path, seconds: u64) -> Vec<Spoken> {
     write_spoken(path, spoken)
 }
 
-/// Writes a recording of sentences, each after so many samples of silence; 0.6 s of it end the recording.
-pub fn write_spoken<'a>(
-    path: &Path,
-    spoken: impl Iterator<Item = (u64, &'a (Vec<i16>, String))>,
-) -> Vec<Spoken> {
+/// A new recording as the pipeline likes it best: 16 kHz mono, 16 bit.
+pub fn wav_writer(path: &Path) -> hound::WavWriter<BufWriter<File>> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: SAMPLE_RATE,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
-    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    hound::WavWriter::create(path, spec).unwrap()
+}
+
+/// Writes a recording of sentences, each after so many samples of silence; 0.6 s of it end the recording.
+pub fn write_spoken<'a>(
+    path: &Path,
+    spoken: impl Iterator<Item = (u64, &'a (Vec<i16>, String))>,
+) -> Vec<Spoken> {
+    let mut writer = wav_writer(path);
     let mut written = 0_u64;
     let mut truth = Vec::new();
     for (pause, (samples, text)) in spoken {

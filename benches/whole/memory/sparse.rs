@@ -4,7 +4,7 @@ use std::path::Path;
 
 use diarist::time::{SAMPLE_RATE, samples_to_seconds};
 
-use crate::recordings::{Spoken, bare_speech, sentences};
+use crate::recordings::{Spoken, bare_speech, sentences, wav_writer};
 
 /// Shortest gap between two sentences, and the range above it, in samples: 2.6 to 4.6 s.
 const GAP: u64 = 41_600;
@@ -16,13 +16,7 @@ const NOISE: u32 = 3;
 /// Writes the fixtures' sentences in turn, about `seconds` long in all; nothing is held in memory.
 pub fn recording(path: &Path, seconds: u64) -> Vec<Spoken> {
     let pieces: Vec<(Vec<i16>, String)> = sentences().iter().map(bare_speech).collect();
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: SAMPLE_RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    let mut writer = wav_writer(path);
     let (mut written, mut truth) = (0_u64, Vec::new());
     let mut noise = 1_u32;
     let mut quiet = move || {

@@ -10,9 +10,7 @@ use std::path::Path;
 use whisper_rs::whisper_rs_sys as sys;
 
 use crate::asr::AsrError;
-
-/// `ggml` in the file's first four bytes, little endian.
-const MAGIC: u32 = 0x6767_6d6c;
+use crate::asr::ggml::MAGIC;
 
 /// Name and allowed range of the eleven numbers that follow the magic.
 const FIELDS: [(&str, std::ops::RangeInclusive<i32>); 11] = [

@@ -39,6 +39,13 @@ pub const POSITIONS: &CStr = c"positions";
 /// Name of the output: (1, positions, width).
 pub const ENCODED: &CStr = c"encoded";
 
+/// Names of the constants that every quantization shares.
+const ONE: &str = "one";
+const ZERO: &str = "zero";
+const LEAST: &str = "least";
+const STEP: &str = "step";
+const LAST_AXIS: &str = "last_axis";
+
 /// Name of a value in the graph.
 type Name = String;
 
@@ -48,6 +55,9 @@ type Result<T> = std::result::Result<T, String>;
 pub fn build(file: &mut TensorFile, dimensions: Dimensions, precision: Precision) -> Result<Graph> {
     let mut builder = Builder { graph: Graph::new().map_err(text)?, file, precision, count: 0 };
     builder.ports(dimensions)?;
+    if precision == Precision::Int8 {
+        builder.quantization_constants()?;
+    }
     let mut x = builder.stem()?;
     for layer in 0..dimensions.layers {
         x = builder.block(&format!("encoder.blocks.{layer}"), x, dimensions)?;
@@ -161,23 +171,26 @@ impl Builder<'_> {
         self.node("LayerNormalization", ONNX_DOMAIN, &[x, &scale, &bias], attributes)
     }
 
+    fn quantization_constants(&mut self) -> Result<()> {
+        self.initializer(LAST_AXIS, &[1], &[-1_i64])?;
+        self.initializer(LEAST, &[], &[LEAST_MAGNITUDE])?;
+        self.initializer(STEP, &[], &[1.0 / INT8_MAX])?;
+        self.initializer(ONE, &[], &[1.0_f32])?;
+        self.initializer(ZERO, &[], &[ACTIVATION_ZERO])
+    }
+
     /// Prepares `x` for products.
     fn operand(&mut self, x: Name) -> Result<Operand> {
         if self.precision == Precision::F32 {
             return Ok(Operand::Plain(x));
         }
-        let last_axis = self.constant(&[1], vec![-1_i64])?;
-        let least = self.constant(&[], vec![LEAST_MAGNITUDE])?;
-        let step = self.constant(&[], vec![1.0 / INT8_MAX])?;
-        let one = self.constant(&[], vec![1.0_f32])?;
-        let zero = self.constant(&[], vec![ACTIVATION_ZERO])?;
         let magnitudes = self.node("Abs", ONNX_DOMAIN, &[&x], Vec::new())?;
         let keep = vec![attribute("keepdims", 1_i64)?];
-        let largest = self.node("ReduceMax", ONNX_DOMAIN, &[&magnitudes, &last_axis], keep)?;
-        let largest = self.node("Max", ONNX_DOMAIN, &[&largest, &least], Vec::new())?;
-        let scales = self.node("Mul", ONNX_DOMAIN, &[&largest, &step], Vec::new())?;
+        let largest = self.node("ReduceMax", ONNX_DOMAIN, &[&magnitudes, LAST_AXIS], keep)?;
+        let largest = self.node("Max", ONNX_DOMAIN, &[&largest, LEAST], Vec::new())?;
+        let scales = self.node("Mul", ONNX_DOMAIN, &[&largest, STEP], Vec::new())?;
         let scaled = self.node("Div", ONNX_DOMAIN, &[&x, &scales], Vec::new())?;
-        let values = self.node("QuantizeLinear", ONNX_DOMAIN, &[&scaled, &one, &zero], Vec::new())?;
+        let values = self.node("QuantizeLinear", ONNX_DOMAIN, &[&scaled, ONE, ZERO], Vec::new())?;
         Ok(Operand::Quantized { values, scales })
     }
 
@@ -200,12 +213,9 @@ impl Builder<'_> {
                 });
                 let quantized = self.constant(&[inputs, outputs], quantized)?;
                 let weight_scales = self.constant(&[outputs], weight_scales)?;
-                let one = self.constant(&[], vec![1.0_f32])?;
-                let zero = self.constant(&[], vec![ACTIVATION_ZERO])?;
                 let weight_zeros = self.constant(&[outputs], vec![0_i8; outputs])?;
-                let inputs = [values, &quantized, &one, &weight_scales, &zero, &weight_zeros];
-                let product =
-                    self.node("MatMulIntegerToFloat", MICROSOFT_DOMAIN, &inputs.map(|s| &**s), Vec::new())?;
+                let inputs = [values, quantized.as_str(), ONE, &weight_scales, ZERO, &weight_zeros];
+                let product = self.node("MatMulIntegerToFloat", MICROSOFT_DOMAIN, &inputs, Vec::new())?;
                 self.node("Mul", ONNX_DOMAIN, &[&product, scales], Vec::new())
             }
         }
@@ -227,15 +237,24 @@ impl Builder<'_> {
         values: Vec<T>,
     ) -> Result<Name> {
         let name = self.fresh();
+        self.initializer(&name, shape, &values)?;
+        Ok(name)
+    }
+
+    fn initializer<T: PrimitiveTensorElementType + std::fmt::Debug + Copy>(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        values: &[T],
+    ) -> Result<()> {
         let shape = shape.iter().map(|size| *size as i64).collect::<Vec<_>>();
         let mut tensor = Tensor::<T>::new(&Allocator::default(), Shape::new(shape)).map_err(text)?;
         let (_, room) = tensor.extract_tensor_mut();
         if room.len() != values.len() {
             return Err("a tensor has another size than its dimensions say".into());
         }
-        room.copy_from_slice(&values);
-        self.graph.add_initializer(&name, tensor, false).map_err(text)?;
-        Ok(name)
+        room.copy_from_slice(values);
+        self.graph.add_initializer(name, tensor, false).map_err(text)
     }
 
     fn node(
@@ -280,13 +299,16 @@ fn channel_scales(weight: &weights::Tensor) -> Vec<f32> {
 }
 
 /// (outputs, inputs) to (inputs, outputs), each value through `convert` with its output channel.
-fn transposed<T: Copy>(weight: &weights::Tensor, convert: impl Fn(f32, usize) -> T) -> Vec<T> {
+fn transposed<T: Copy + Default>(weight: &weights::Tensor, convert: impl Fn(f32, usize) -> T) -> Vec<T> {
     let (outputs, inputs) = (weight.shape[0], weight.shape[1]);
-    let value = |input: usize, output: usize| convert(weight.values[output * inputs + input], output);
-    (0..inputs)
-        .flat_map(|input| (0..outputs).map(move |output| (input, output)))
-        .map(|(i, o)| value(i, o))
-        .collect()
+    let mut turned = vec![T::default(); weight.values.len()];
+    // Reads in the order of memory: the weights of one row lie together.
+    for (output, row) in weight.values.chunks_exact(inputs).enumerate() {
+        for (input, value) in row.iter().enumerate() {
+            turned[input * outputs + output] = convert(*value, output);
+        }
+    }
+    turned
 }
 
 #[cfg(test)]
