@@ -15,9 +15,13 @@ from .tokens import Tokens
 
 FRAMES_A_SECOND = 100
 FULL = 3000  # frames of a whole 30 s window
+LONG = 1600  # frames from which a window is filled with as many sentences as fit
 IGNORE = -100  # label without a loss
 LAST_FIRST_TIMESTAMP = 1.0  # whisper.cpp's max_initial_ts: a window's first timestamp cannot be later
 LONGEST_PROMPT = 223  # tokens
+HEARD_ENOUGH = 0.6  # of a word that the edge of a recording cuts: with more of it the word is written, with less not
+NO_GAP_SHARE = 0.3  # of the windows have sentences set end to end
+CUT_SHARE = 0.3  # of the windows begin, and as many end, in the middle of a sentence
 
 
 @dataclass
@@ -26,6 +30,16 @@ class Utterance:
     text: str
     phones: np.ndarray  # (frames,)
     words: list[tuple[float, float]]  # start and end as fractions of the utterance
+
+    def cut(self, first: int, last: int) -> "Utterance":
+        """Frames `first` to `last` of it, with the words of which enough is left. There may be none."""
+        count, kept, words = len(self.mel), [], []
+        for word, (start, end) in zip(self.text.split(), self.words):
+            a, b = max(first, start * count), min(last, end * count)
+            if b - a > HEARD_ENOUGH * (end - start) * count:
+                kept.append(word)
+                words.append(((a - first) / (last - first), (b - first) / (last - first)))
+        return Utterance(self.mel[first:last], " ".join(kept), self.phones[first:last], words)
 
 
 @dataclass
@@ -210,8 +224,11 @@ class Composer:
         recorded = rng.choices([frames, rng.randint(150, 700), rng.randint(700, 2000)], [0.45, 0.35, 0.2])[0] if full else frames
         pads = [rng.uniform(0, 0.6), rng.uniform(0, 0.6), rng.uniform(0, 1.0), rng.uniform(0, 6 if full else 2)]
         now, placed, tail = int(rng.choice(pads) * FRAMES_A_SECOND), [], None
-        wanted = 99 if full else rng.choices([1, 2, 3, 9], [0.4, 0.25, 0.15, 0.2])[0]
-        tries = 0
+        wanted = 99 if frames >= LONG else rng.choices([1, 2, 3, 9], [0.3, 0.2, 0.15, 0.35])[0]
+        tries, end_to_end, cut_end = 0, rng.random() < NO_GAP_SHARE, rng.random() < CUT_SHARE
+        if rng.random() < CUT_SHARE:
+            now = self.lay_cut_start(mel, placed, recorded, end_to_end)
+            wanted += len(placed)
         while not placed or (len(placed) < wanted and now < recorded):
             one = self.utterance()
             if now + len(one.mel) > recorded:
@@ -220,20 +237,44 @@ class Composer:
                     now = now // 2 if tries < 8 else 0
                     recorded = frames if tries > 8 else recorded
                     continue
-                if full and recorded == frames and timestamps and now < frames - 12:
-                    mel[now:] = one.mel[: frames - now]
-                    tail = (now, one)
+                if full and recorded == frames and timestamps:
+                    if now < frames - 12:
+                        mel[now:] = one.mel[: frames - now]
+                        tail = (now, one)
+                elif cut_end and now < recorded - 5:
+                    one = one.cut(0, recorded - now)
+                    mel[now:recorded] = one.mel
+                    placed.append((now, one))
                 break
             mel[now : now + len(one.mel)] = one.mel + rng.choice([0, 0, rng.uniform(-1.2, 0.3)])
             placed.append((now, one))
-            gaps = [rng.uniform(0.05, 0.3), rng.uniform(0.15, 0.9), rng.uniform(0.3, 1.5)]
-            if full and rng.random() < 0.25:
-                gaps.append(rng.uniform(1, 7))
-            now += len(one.mel) + int(rng.choice(gaps) * FRAMES_A_SECOND)
-        if not full and tail is None and rng.random() < 0.7:  # a cut recording ends soon after its last word
+            now += len(one.mel) + self.gap(full, end_to_end)
+        if not full and not cut_end and rng.random() < 0.7:  # a cut recording ends soon after its last word
             end = placed[-1][0] + len(placed[-1][1].mel)
             recorded = min(frames, end + int(rng.uniform(0, 0.6) * FRAMES_A_SECOND))
         return mel, placed, tail, recorded
+
+    def gap(self, full: bool, end_to_end: bool) -> int:
+        """Frames between two sentences."""
+        rng = self.rng
+        if end_to_end:
+            return 0
+        gaps = [rng.uniform(0.05, 0.3), rng.uniform(0.15, 0.9), rng.uniform(0.3, 1.5)]
+        if full and rng.random() < 0.25:
+            gaps.append(rng.uniform(1, 7))
+        return int(rng.choice(gaps) * FRAMES_A_SECOND)
+
+    def lay_cut_start(self, mel: np.ndarray, placed: list, recorded: int, end_to_end: bool) -> int:
+        """Begins a window in the middle of a sentence. Returns where the next one may begin."""
+        one, rng = self.utterance(), self.rng
+        count = len(one.mel)
+        left = rng.choice([rng.randint(3, 40), rng.randint(5, count - count // 8)])  # often just the last word's end
+        one = one.cut(max(0, count - left), count)
+        if len(one.mel) > recorded:
+            return 0
+        mel[: len(one.mel)] = one.mel
+        placed.append((0, one))
+        return len(one.mel) + self.gap(False, end_to_end)
 
     def write(self, window: Window, placed, tail, timestamps: bool, prompt: list[int]) -> None:
         """Fills in the tokens and where each is heard."""
@@ -247,18 +288,24 @@ class Composer:
                 window.rows.append(tokens.timestamp(base + seconds if shown is None else shown))
                 window.spans.append((seconds, seconds))
 
-        for k, (first, one) in enumerate(placed):
+        for first, one in placed:
+            if not one.text:  # the edge left no word of it
+                continue
             start, length = first / FRAMES_A_SECOND, len(one.mel) / FRAMES_A_SECOND
-            stamp(start, min(start, LAST_FIRST_TIMESTAMP) if k == 0 and window.offset == 0 else None)
+            first_word, last_word = start + one.words[0][0] * length, start + one.words[-1][1] * length
+            nothing_yet = len(window.rows) == window.first + 1
+            stamp(first_word, min(first_word, LAST_FIRST_TIMESTAMP) if nothing_yet and window.offset == 0 else None)
             for row, (a, b), mark in zip(*self.token_spans(one)):
                 a, b = start + a * length, start + b * length
                 window.rows.append(row)
                 window.spans.append((a, b))
                 if not mark:
                     window.words[int(a * 50) : int(b * 50)] = row
-            stamp(start + length)
+            stamp(last_word)
         if tail:
             stamp(tail[0] / FRAMES_A_SECOND)
+        if len(window.rows) == window.first + 1:  # a word's end and nothing more
+            stamp(0)
         window.rows.append(tokens.end)
 
     def silent_window(self, frames: int, offset: int, timestamps: bool) -> Window:
@@ -298,7 +345,7 @@ class Composer:
                 targets[i, window.prompt] = self.tokens.no_speech
                 continue
             targets[i, window.first : used] = window.rows[window.first + 1 :]
-            spans[i, window.first : window.first + len(window.spans)] = window.spans
+            spans[i, window.first : window.first + len(window.spans)] = np.reshape(window.spans, (-1, 2))
             heard[i, window.first : window.first + len(window.spans)] = True
         stack = lambda name: torch.from_numpy(np.stack([getattr(window, name) for window in windows]))
         return {
