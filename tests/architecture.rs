@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Shared vocabulary: anybody may use it. Within it, only what stands to the right.
-const VOCABULARY: [&str; 6] = ["telemetry", "transcript", "language", "time", "cancel", "error"];
+const VOCABULARY: [&str; 7] = ["telemetry", "transcript", "language", "time", "scratch", "cancel", "error"];
 
 /// What each room may use beside the vocabulary and itself.
 const ARROWS: [(&str, &[&str]); 12] = [

@@ -248,7 +248,7 @@ fn errors_of_the_pipeline_have_their_place_in_the_table() {
         ),
         (|| AsrError::Engine("secret 0xdead".into()).into(), 500, None, None),
         (
-            || AudioError::Storage(std::io::Error::other("disk full")).into(),
+            || AudioError::from(std::io::Error::other("disk full")).into(),
             503,
             None,
             Some("service_unavailable"),
