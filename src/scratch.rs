@@ -77,8 +77,7 @@ impl Scratch {
     /// When there is no room, or the folder takes no file.
     pub fn named(&self, prefix: &str) -> Result<(NamedFile, File), ScratchError> {
         self.0.room.check(0)?;
-        let file =
-            self.0.folder.create(|folder| tempfile::Builder::new().prefix(prefix).tempfile_in(folder))?;
+        let file = self.0.folder.create(|folder| file::create(folder, prefix))?;
         Ok(NamedFile::new(file, self.share()))
     }
 

@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec};
 use crate::models::manager::{Loaded, ModelManager};
+use crate::models::verify::check_before_loading;
 use crate::pipeline::{Control, Outcome, Pipeline, PipelineError, Request, VadFactory};
 use crate::runtime::cores::Shape;
 use crate::runtime::device::{self, Device};
@@ -110,7 +111,9 @@ pub fn usable_device(settings: &Settings) -> Result<Device, StartError> {
 }
 
 fn vad_factory(catalogue: &Catalogue) -> Result<VadFactory, StartError> {
-    let path = catalogue.voice_activity()?.path.unwrap_or_default();
+    let spec = catalogue.voice_activity()?;
+    check_before_loading(&spec)?;
+    let path = spec.path.unwrap_or_default();
     // Read once, so that a file that is replaced while the server runs makes no difference.
     let model = std::fs::read(&path)
         .map_err(|error| VadError::Model(format!("{} cannot be read: {error}", path.display())))

@@ -66,7 +66,7 @@ impl From<io::Error> for ScratchError {
             Ok(inner) => return inner,
             Err(error) => error,
         };
-        if let Some(libc::EMFILE | libc::ENFILE) = root(&error).raw_os_error() {
+        if let Some(libc::EMFILE | libc::ENFILE) = error.raw_os_error() {
             return Self::TooManyFiles;
         }
         match error.kind() {
@@ -92,12 +92,6 @@ impl From<ScratchError> for io::Error {
         };
         Self::new(kind, error)
     }
-}
-
-/// The system's error inside those that add a path to it.
-fn root(error: &io::Error) -> &io::Error {
-    let inner = error.get_ref().and_then(|inner| inner.source()).and_then(|source| source.downcast_ref());
-    inner.unwrap_or(error)
 }
 
 #[cfg(test)]

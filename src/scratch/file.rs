@@ -1,12 +1,13 @@
 //! Temporary files whose size is counted.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
+use uuid::Uuid;
 
 use super::{Inner, ScratchError};
 
@@ -88,6 +89,13 @@ impl ScratchFile {
     }
 }
 
+/// A new file (0600) in `folder`. `tempfile` would do, but for its errors, which hide the system's number.
+pub(super) fn create(folder: &Path, prefix: &str) -> io::Result<(TempPath, File)> {
+    let path = folder.join(format!("{prefix}{}", Uuid::new_v4().simple()));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    Ok((TempPath::try_from_path(path)?, file))
+}
+
 /// A file with a name, removed when it is dropped.
 #[derive(Debug)]
 pub struct NamedFile {
@@ -98,8 +106,7 @@ pub struct NamedFile {
 
 impl NamedFile {
     /// The file, with the handle to write to it.
-    pub(super) fn new(file: NamedTempFile, share: Share) -> (Self, File) {
-        let (file, path) = file.into_parts();
+    pub(super) fn new((path, file): (TempPath, File), share: Share) -> (Self, File) {
         (Self { path, share }, file)
     }
 
