@@ -36,6 +36,8 @@ pub struct Script {
     pub fail: Option<fn() -> PipelineError>,
     /// Panics.
     pub panic: bool,
+    /// Panics in the thread that talks HTTP, as code that writes an answer would.
+    pub panic_in_handler: bool,
     /// Stops after the first segment until released or cancelled.
     pub hold: bool,
     /// Hears nothing.
@@ -124,6 +126,7 @@ impl Backend for FakeBackend {
     }
 
     fn models(&self) -> Vec<ModelSpec> {
+        assert!(!self.script.panic_in_handler, "scripted");
         ["tiny", "org/name tiny:q8", "whisper-1", "gpt-4o-transcribe", "gpt-transcribe"].map(spec).to_vec()
     }
 

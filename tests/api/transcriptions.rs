@@ -278,6 +278,18 @@ fn a_panic_is_a_500_and_the_next_request_is_answered() {
 }
 
 #[test]
+fn a_panic_while_an_answer_is_written_is_a_500_too() {
+    let app = spawn(Script { panic_in_handler: true, ..Script::default() });
+    for _ in 0..5 {
+        let error = app.get("/v1/models").error(500);
+        assert_eq!(error["type"], "server_error");
+        app.transcribe(&[]).error(500);
+    }
+    eventually("the uploads are gone", || app.uploads() == 0);
+    assert_eq!(app.get("/health").status, 200);
+}
+
+#[test]
 fn models_that_are_not_there_are_named() {
     let app = spawn(Script::default());
     for model in ["nonsense", "not-pulled"] {
