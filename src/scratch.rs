@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(entries(&scratch.path()), 1, "the other one has no name");
         drop(file);
         assert_eq!(entries(&scratch.path()), 0);
+        drop(unnamed);
         let clone = scratch.clone();
         drop(scratch);
         assert_eq!(entries(parent.path()), 1);
