@@ -44,6 +44,10 @@ deny: ## check licences, sources, duplicates and known vulnerabilities of the de
 bench: setup ## measure speed and memory (ONLY=part: some of it; see docs/benchmarks.md)
 	cargo bench --locked -- $(ONLY)
 
+.PHONY: soak-kill
+soak-kill: build ## kill the server under load, again and again, and look at how it comes back (KILLS=50)
+	python3 tests/soak/kill.py --kills $(or $(KILLS),50)
+
 .PHONY: fixtures
 fixtures: setup ## make the speech fixtures again (needs espeak-ng and flite; takes minutes)
 	@scripts/fixtures.sh

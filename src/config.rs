@@ -17,6 +17,7 @@ use crate::audio::AudioOptions;
 use crate::models::catalogue::ModelsOptions;
 use crate::pipeline::{PipelineOptions, ReviewChecks};
 use crate::runtime::device::Device;
+use crate::scratch::{Scratch, ScratchOptions};
 use crate::vad::{ChunkOptions, VadOptions};
 
 /// Every setting with its default, as a commented TOML file.
@@ -30,12 +31,14 @@ const PREFIX: &str = "DIARIST_";
 const NOT_SETTINGS: [&str; 3] = ["DIARIST_CONFIG", "DIARIST_SERVICE_", "DIARIST_PORT"];
 
 /// Allowed ranges of the settings that are whole numbers.
-const WHOLE_NUMBERS: [(&str, i64, i64); 16] = [
+const WHOLE_NUMBERS: [(&str, i64, i64); 18] = [
     ("max_upload_bytes", 1, 1 << 53),
     ("max_running", 1, 1024),
     ("max_waiting", 0, 100_000),
     ("body_timeout_s", 1, 3600),
     ("shutdown_timeout_s", 0, 86_400),
+    ("temp_min_free_bytes", 0, 1 << 53),
+    ("temp_max_bytes", 0, 1 << 53),
     ("max_duration_s", 1, 31_536_000),
     ("memory_budget_bytes", 0, 1 << 53),
     ("idle_unload_s", 0, 31_536_000),
@@ -63,6 +66,8 @@ pub struct Settings {
     pub shutdown_timeout_s: u64,
     pub cors_origins: Vec<String>,
     pub temp_dir: PathBuf,
+    pub temp_min_free_bytes: u64,
+    pub temp_max_bytes: u64,
     pub max_duration_s: u64,
     pub ffmpeg: String,
     pub models_dir: PathBuf,
@@ -215,17 +220,27 @@ impl Settings {
         if self.temp_dir.as_os_str().is_empty() { std::env::temp_dir() } else { self.temp_dir.clone() }
     }
 
+    /// Options of the temporary files.
+    pub fn scratch(&self) -> ScratchOptions {
+        ScratchOptions {
+            parent: self.temp_dir(),
+            min_free_bytes: self.temp_min_free_bytes,
+            max_bytes: self.temp_max_bytes,
+        }
+    }
+
     /// ONNX Runtime's library, if it is named.
     pub fn onnxruntime(&self) -> Option<&Path> {
         Some(self.onnxruntime.as_path()).filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// Options of the pipeline's rooms.
+    /// Options of the pipeline's rooms. Temporary files lie in `temp_dir` itself, unless the wiring puts a folder of
+    /// the process there.
     pub fn pipeline(&self) -> PipelineOptions {
         let threshold = self.vad_threshold;
         PipelineOptions {
             audio: AudioOptions {
-                temp_dir: self.temp_dir(),
+                scratch: Scratch::within(&self.temp_dir()),
                 max_duration_s: self.max_duration_s,
                 ffmpeg: self.ffmpeg_program(),
             },

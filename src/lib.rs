@@ -5,7 +5,7 @@
 //! ordered segments become a `transcript`, which `output` renders as JSON, text, SRT or VTT. `pipeline`
 //! tells that story in one function; `api` is the only room that knows HTTP; `server` wires everything.
 //!
-//! Rooms in reading order: `time`, `language`, `transcript`, `error`, `cancel`, `audio`, `runtime`, `vad`,
+//! Rooms in reading order: `time`, `language`, `transcript`, `error`, `cancel`, `scratch`, `audio`, `runtime`, `vad`,
 //! `asr`, `models`, `pipeline`, `output`, `api`, `config`, `server`. `ARCHITECTURE.md` draws the arrows.
 
 pub mod api;
@@ -20,6 +20,7 @@ pub mod models;
 pub mod output;
 pub mod pipeline;
 pub mod runtime;
+pub mod scratch;
 pub mod server;
 pub mod telemetry;
 pub mod time;

@@ -6,7 +6,6 @@ pub mod sample;
 pub mod shape;
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,10 +18,12 @@ use crate::config::Settings;
 use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec};
 use crate::models::manager::{Loaded, ModelManager};
+use crate::models::verify::check_before_loading;
 use crate::pipeline::{Control, Outcome, Pipeline, PipelineError, Request, VadFactory};
 use crate::runtime::cores::Shape;
 use crate::runtime::device::{self, Device};
 use crate::runtime::onnx;
+use crate::scratch::Scratch;
 use crate::time::SAMPLE_RATE;
 use crate::vad::{SileroVad, VadError};
 
@@ -54,6 +55,8 @@ pub struct Parts {
     pub models: Arc<ModelManager<EnginePool>>,
     /// The stages.
     pub pipeline: Arc<Pipeline>,
+    /// Temporary files.
+    pub scratch: Scratch,
 }
 
 impl Parts {
@@ -62,7 +65,7 @@ impl Parts {
     /// # Errors
     /// When this machine lacks something that every request needs.
     pub fn assemble(settings: &Settings) -> Result<Self, StartError> {
-        Self::assemble_with(settings, |device, _| shape::by_rule(settings, device))
+        Self::assemble_with(settings, |device, _, _| shape::by_rule(settings, device))
     }
 
     /// As `assemble`, with as many workers as a short measurement finds best. For whoever runs long enough to
@@ -71,24 +74,29 @@ impl Parts {
     /// # Errors
     /// As `assemble`.
     pub fn assemble_measured(settings: &Settings) -> Result<Self, StartError> {
-        Self::assemble_with(settings, |device, catalogue| shape::at_start(settings, device, catalogue))
+        Self::assemble_with(settings, |device, catalogue, scratch| {
+            shape::at_start(settings, device, catalogue, scratch)
+        })
     }
 
     fn assemble_with(
         settings: &Settings,
-        shape: impl FnOnce(Device, &Catalogue) -> Shape,
+        shape: impl FnOnce(Device, &Catalogue, &Scratch) -> Shape,
     ) -> Result<Self, StartError> {
         device::check_cpu().map_err(StartError::Device)?;
         let device = usable_device(settings)?;
+        let scratch = open_scratch(settings)?;
         onnx::runtime(settings.onnxruntime())?;
         let options = settings.models();
         let catalogue = Arc::new(Catalogue::open(&options)?);
         let vad = vad_factory(&catalogue)?;
-        let loader = speech_loader(device, shape(device, &catalogue), settings.encoder());
+        let loader = speech_loader(device, shape(device, &catalogue, &scratch), settings.encoder());
         let models = Arc::new(ModelManager::new(Arc::clone(&catalogue), loader, &options));
-        let pipeline = Arc::new(Pipeline::new(settings.pipeline(), Arc::clone(&models), vad));
+        let mut options = settings.pipeline();
+        options.audio.scratch = scratch.clone();
+        let pipeline = Arc::new(Pipeline::new(options, Arc::clone(&models), vad));
         pipeline.warm_up()?;
-        Ok(Self { catalogue, models, pipeline })
+        Ok(Self { catalogue, models, pipeline, scratch })
     }
 }
 
@@ -103,8 +111,14 @@ pub fn usable_device(settings: &Settings) -> Result<Device, StartError> {
 }
 
 fn vad_factory(catalogue: &Catalogue) -> Result<VadFactory, StartError> {
-    let path = catalogue.voice_activity()?.path.unwrap_or_default();
-    Ok(Box::new(move || Ok::<_, VadError>(Box::new(SileroVad::load(&path)?))))
+    let spec = catalogue.voice_activity()?;
+    check_before_loading(&spec)?;
+    let path = spec.path.unwrap_or_default();
+    // Read once, so that a file that is replaced while the server runs makes no difference.
+    let model = std::fs::read(&path)
+        .map_err(|error| VadError::Model(format!("{} cannot be read: {error}", path.display())))
+        .map_err(PipelineError::from)?;
+    Ok(Box::new(move || Ok::<_, VadError>(Box::new(SileroVad::of(&model, &path)?))))
 }
 
 /// Loads a speech model and starts its workers.
@@ -164,8 +178,9 @@ impl Backend for LocalBackend {
 /// When the port is taken, a needed part is missing, or the default model cannot be loaded.
 pub fn run(settings: &Settings) -> Result<(), StartError> {
     let address = settings.address().map_err(|error| StartError::Io(error.to_string()))?;
-    check_temp_dir(&settings.temp_dir())?;
     let parts = Parts::assemble_measured(settings)?;
+    let scratch = parts.scratch.clone();
+    let _cleaning = Cleaning(scratch.clone());
     // Said now, not at the first request.
     parts.catalogue.resolve(&settings.default_model)?;
     let listener = TcpListener::bind(address).map_err(|error| {
@@ -174,15 +189,15 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         ))
     })?;
     let address = listener.local_addr().map_err(|error| StartError::Io(error.to_string()))?;
+    let options = api_options(settings, scratch.clone());
     let backend = Arc::new(LocalBackend { parts, ready: AtomicBool::new(false) });
     let wanted: Vec<String> =
         std::iter::once(&settings.default_model).chain(&settings.preload).cloned().collect();
-    let options = api_options(settings);
     actix_web::rt::System::new().block_on(async move {
         let server = api::listen(options, backend.clone(), listener)
             .map_err(|error| StartError::Io(error.to_string()))?;
         tracing::info!("listening on http://{address}");
-        actix_web::rt::spawn(stop_on_signal(server.handle()));
+        actix_web::rt::spawn(stop_on_signal(server.handle(), scratch));
         let handle = server.handle();
         let loading = actix_web::rt::task::spawn_blocking(move || get_ready(&backend, &wanted));
         let watcher = actix_web::rt::spawn(async move {
@@ -199,14 +214,27 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     })
 }
 
-/// Makes sure that uploads can be stored.
-fn check_temp_dir(folder: &Path) -> Result<(), StartError> {
-    tempfile::tempfile_in(folder).map(drop).map_err(|error| {
+/// Makes the folder of temporary files, without those of processes that have died.
+fn open_scratch(settings: &Settings) -> Result<Scratch, StartError> {
+    let scratch = Scratch::open(&settings.scratch()).map_err(|error| {
         StartError::Io(format!(
             "temp_dir (DIARIST_TEMP_DIR): {} does not take files: {error}; name a folder that does",
-            folder.display()
+            settings.temp_dir().display()
         ))
-    })
+    })?;
+    if let Err(error) = scratch.check(0) {
+        tracing::warn!(%error, free_bytes = scratch.free_bytes().ok(), "recordings will be refused");
+    }
+    Ok(scratch)
+}
+
+/// Removes the temporary files at the end, however it comes; threads that still run may never drop theirs.
+struct Cleaning(Scratch);
+
+impl Drop for Cleaning {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Loads what every request may need.
@@ -234,12 +262,13 @@ fn warm_up(models: &ModelManager<EnginePool>, name: &str) -> Result<(), StartErr
     Ok(())
 }
 
-async fn stop_on_signal(server: actix_web::dev::ServerHandle) {
+async fn stop_on_signal(server: actix_web::dev::ServerHandle, scratch: Scratch) {
     wait_for_signal().await;
     tracing::info!("stopping: running requests may finish");
     actix_web::rt::spawn(async move { server.stop(true).await });
     wait_for_signal().await;
     tracing::warn!("stopping at once");
+    scratch.close();
     // Not `exit`: its cleaning up would take the engines' memory from under their running threads.
     // SAFETY: ends the process; nothing is touched any more.
     unsafe { libc::_exit(1) }
@@ -259,11 +288,11 @@ async fn wait_for_signal() {
     }
 }
 
-fn api_options(settings: &Settings) -> ApiOptions {
+fn api_options(settings: &Settings, scratch: Scratch) -> ApiOptions {
     ApiOptions {
         max_upload_bytes: settings.max_upload_bytes,
         api_keys: settings.api_keys.clone(),
-        temp_dir: settings.temp_dir(),
+        scratch,
         max_running: settings.max_running,
         max_waiting: settings.max_waiting,
         cors_origins: settings.cors_origins.clone(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use diarist::audio::{AudioError, AudioOptions, AudioSource, Decoded, decode_to_spool};
 use diarist::cancel::CancelToken;
 use diarist::error::ErrorKind;
+use diarist::scratch::Scratch;
 use diarist::time::{TimeSpan, samples_to_seconds};
 use proptest::prelude::*;
 
@@ -77,7 +78,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn options() -> AudioOptions {
-    AudioOptions { temp_dir: std::env::temp_dir(), max_duration_s: 3_600, ffmpeg: None }
+    AudioOptions { scratch: Scratch::default(), max_duration_s: 3_600, ffmpeg: None }
 }
 
 fn decode(path: &Path) -> Result<Decoded, AudioError> {
@@ -341,7 +342,7 @@ fn a_cancelled_request_stops_decoding() {
 #[test]
 fn a_missing_temporary_folder_is_not_the_clients_fault() {
     let source = AudioSource { path: fixture("source.wav"), name: None };
-    let nowhere = AudioOptions { temp_dir: "/nonexistent/folder".into(), ..options() };
+    let nowhere = AudioOptions { scratch: Scratch::within(Path::new("/nonexistent/folder")), ..options() };
     let error = decode_to_spool(&source, &nowhere, &CancelToken::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }

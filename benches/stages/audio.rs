@@ -54,7 +54,8 @@ pub fn bench(criterion: &mut Criterion) {
 
 /// A recording as the later stages read it.
 pub fn decode(path: &Path) -> Arc<PcmSpool> {
-    let options = AudioOptions { temp_dir: std::env::temp_dir(), max_duration_s: 3_600, ffmpeg: None };
+    let options =
+        AudioOptions { scratch: diarist::scratch::Scratch::default(), max_duration_s: 3_600, ffmpeg: None };
     let source = AudioSource { path: path.to_owned(), name: None };
     decode_to_spool(&source, &options, &CancelToken::new()).unwrap().spool
 }

@@ -62,7 +62,7 @@ pub fn run(folder: &Path) -> bool {
 pub fn child(file: &Path, folder: &Path) {
     let mut options = settings(&[]).pipeline().audio;
     options.ffmpeg = None;
-    options.temp_dir = folder.to_owned();
+    options.scratch = diarist::scratch::Scratch::within(folder);
     let source = AudioSource { path: file.to_owned(), name: None };
     decode_to_spool(&source, &options, &CancelToken::new()).unwrap();
 }

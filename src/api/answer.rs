@@ -91,6 +91,7 @@ pub async fn answer(
     let limits = limits(state);
     refuse_large(http, &limits)?;
     let slot = state.admission.enter()?;
+    form::check_room(http.headers(), &limits)?;
     let check_model = |name: &str| known_model(&*state.backend, model_name(name)?);
     let form = form::receive(endpoint, http.headers(), payload, &limits, check_model).await?;
     let (speech, upload) = speech_request(endpoint, form)?;
@@ -131,7 +132,7 @@ fn limits(state: &ApiState) -> FormLimits<'_> {
     FormLimits {
         max_upload_bytes: state.options.max_upload_bytes,
         idle: Duration::from_secs(state.options.body_timeout_s.max(1)),
-        temp_dir: &state.options.temp_dir,
+        scratch: &state.options.scratch,
     }
 }
 
@@ -158,7 +159,7 @@ fn known_model(backend: &dyn Backend, name: &str) -> Result<(), ApiError> {
 fn speech_request(endpoint: Endpoint, form: Form) -> Result<(SpeechRequest, Upload), ApiError> {
     let Form { fields, ignored, upload } = form;
     let model = fields.text("model")?.unwrap_or_default().to_owned();
-    let source = AudioSource { path: upload.path.to_path_buf(), name: upload.name.clone() };
+    let source = AudioSource { path: upload.file.path().to_path_buf(), name: upload.name.clone() };
     Ok((parse(endpoint, &fields, &ignored, Request::new(source, model))?, upload))
 }
 

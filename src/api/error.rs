@@ -7,10 +7,12 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
+use crate::audio::AudioError;
 use crate::error::ErrorKind;
 use crate::models::ModelError;
 use crate::output::{JSON_TYPE, json::to_json};
 use crate::pipeline::PipelineError;
+use crate::scratch::ScratchError;
 
 /// OpenAI's error types that this server uses.
 const INVALID_REQUEST: &str = "invalid_request_error";
@@ -21,6 +23,9 @@ const MAX_SHOWN: usize = 64;
 
 /// Longest wait that is suggested to a client, in seconds; the Node client ignores more than this.
 pub const MAX_RETRY_AFTER_S: u64 = 60;
+
+/// When a request that found no room on the disk is to be tried again, in seconds: others will have ended by then.
+const STORAGE_RETRY_S: u64 = 10;
 
 /// A request's bad ending, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,9 +251,18 @@ impl From<&PipelineError> for ApiError {
     fn from(error: &PipelineError) -> Self {
         match (error, error.kind()) {
             (_, ErrorKind::Internal) => Self::internal(),
+            (PipelineError::Storage(error) | PipelineError::Audio(AudioError::Storage(error)), _) => {
+                error.into()
+            }
             (PipelineError::Incapable { field, message }, kind) => Self::new(kind, message).with_param(field),
             (_, kind) => Self::new(kind, error.to_string()),
         }
+    }
+}
+
+impl From<&ScratchError> for ApiError {
+    fn from(error: &ScratchError) -> Self {
+        Self::new(error.kind(), error.to_string()).with_retry_after(STORAGE_RETRY_S)
     }
 }
 
@@ -265,7 +279,6 @@ pub fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::AudioError;
 
     const KINDS: [ErrorKind; 13] = [
         ErrorKind::InvalidRequest,

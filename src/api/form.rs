@@ -10,17 +10,16 @@ mod fields;
 mod part;
 pub mod request;
 
-use std::path::Path;
 use std::time::Duration;
 
 use actix_multipart::{Field, Multipart, MultipartError};
-use actix_web::http::header::{CONTENT_DISPOSITION, HeaderMap};
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, HeaderMap};
 use actix_web::web;
 use futures_util::StreamExt;
-use tempfile::TempPath;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 use crate::error::ErrorKind;
+use crate::scratch::{NamedFile, Scratch, ScratchError};
 
 use super::answer::Endpoint;
 use super::error::{ApiError, shown};
@@ -49,8 +48,8 @@ pub struct FormLimits<'a> {
     pub max_upload_bytes: u64,
     /// Longest silence of the client.
     pub idle: Duration,
-    /// Folder for the file.
-    pub temp_dir: &'a Path,
+    /// Where the file goes.
+    pub scratch: &'a Scratch,
 }
 
 /// A form taken in.
@@ -66,8 +65,8 @@ pub struct Form {
 /// A file on disk, deleted when dropped.
 #[derive(Debug)]
 pub struct Upload {
-    /// Where it lies.
-    pub path: TempPath,
+    /// The file itself.
+    pub file: NamedFile,
     /// What the client calls it; a label, never a path.
     pub name: Option<String>,
     /// Its size.
@@ -117,6 +116,15 @@ pub async fn receive(
         return Err(ApiError::new(ErrorKind::UndecodableAudio, "the file is empty"));
     }
     Ok(Form { fields, ignored, upload })
+}
+
+/// Answers 503 before the body is read where its declared size, or none at all, would not find room.
+///
+/// # Errors
+/// As said.
+pub fn check_room(headers: &HeaderMap, limits: &FormLimits<'_>) -> Result<(), ApiError> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    limits.scratch.check(length.unwrap_or(0)).map_err(no_storage)
 }
 
 /// The name of the model.
@@ -173,17 +181,17 @@ impl Intake<'_> {
     }
 
     async fn store(&self, part: &mut Field, filename: Option<String>) -> Result<Upload, ApiError> {
-        let temporary = tempfile::Builder::new().prefix("diarist-upload-").tempfile_in(self.limits.temp_dir);
-        let (file, path) = temporary.map_err(|error| no_storage(&error))?.into_parts();
+        let (mut kept, file) = self.limits.scratch.named("upload-").map_err(no_storage)?;
         let mut file = BufWriter::with_capacity(WRITE_BUFFER, tokio::fs::File::from_std(file));
         let mut bytes = 0;
         while let Some(chunk) = part.next().await {
             let chunk = chunk.map_err(|error| self.broken(&error))?;
             bytes += chunk.len() as u64;
-            file.write_all(&chunk).await.map_err(|error| no_storage(&error))?;
+            kept.share.grow(chunk.len() as u64).map_err(no_storage)?;
+            file.write_all(&chunk).await.map_err(no_storage)?;
         }
-        file.flush().await.map_err(|error| no_storage(&error))?;
-        Ok(Upload { path, name: filename.as_deref().and_then(part::label), bytes })
+        file.flush().await.map_err(no_storage)?;
+        Ok(Upload { file: kept, name: filename.as_deref().and_then(part::label), bytes })
     }
 
     async fn text(&mut self, base: &str, part: &mut Field) -> Result<String, ApiError> {
@@ -235,8 +243,8 @@ impl Intake<'_> {
     }
 }
 
-fn no_storage(error: &std::io::Error) -> ApiError {
-    tracing::error!(%error, "an upload could not be stored");
-    ApiError::new(ErrorKind::Unavailable, "the server has no room to store the upload; try again later")
-        .with_retry_after(10)
+fn no_storage(error: impl Into<ScratchError>) -> ApiError {
+    let error = error.into();
+    tracing::error!(%error, detail = ?error, "an upload could not be stored");
+    ApiError::from(&error)
 }

@@ -22,7 +22,6 @@ mod translations;
 
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +34,7 @@ use crate::models::ModelError;
 use crate::models::catalogue::ModelSpec;
 use crate::models::manager::ModelStatus;
 use crate::pipeline::{Control, Outcome, PipelineError, Request};
+use crate::scratch::Scratch;
 
 use admission::Admission;
 use auth::Keys;
@@ -99,8 +99,8 @@ pub struct ApiOptions {
     pub max_upload_bytes: u64,
     /// Keys that open `/v1` (`DIARIST_API_KEYS`); none leaves it open.
     pub api_keys: Vec<String>,
-    /// Existing folder for uploads (`DIARIST_TEMP_DIR`). Each is deleted when its request ends.
-    pub temp_dir: PathBuf,
+    /// Where uploads lie. Each is deleted when its request ends.
+    pub scratch: Scratch,
     /// Requests that run at once; at least 1.
     pub max_running: usize,
     /// Further requests that may upload and wait; the next one is answered with 429.
@@ -120,7 +120,7 @@ impl Default for ApiOptions {
         Self {
             max_upload_bytes: 25 * 1024 * 1024,
             api_keys: Vec::new(),
-            temp_dir: std::env::temp_dir(),
+            scratch: Scratch::default(),
             max_running: 2,
             max_waiting: 32,
             cors_origins: Vec::new(),
@@ -137,7 +137,7 @@ impl std::fmt::Debug for ApiOptions {
         let Self {
             max_upload_bytes,
             api_keys,
-            temp_dir,
+            scratch,
             max_running,
             max_waiting,
             cors_origins,
@@ -148,7 +148,7 @@ impl std::fmt::Debug for ApiOptions {
         f.debug_struct("ApiOptions")
             .field("max_upload_bytes", max_upload_bytes)
             .field("api_keys", &format_args!("{} keys", api_keys.len()))
-            .field("temp_dir", temp_dir)
+            .field("scratch", scratch)
             .field("max_running", max_running)
             .field("max_waiting", max_waiting)
             .field("cors_origins", cors_origins)

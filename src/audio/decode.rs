@@ -31,7 +31,7 @@ pub struct Decoded {
     pub warnings: Vec<Warning>,
 }
 
-/// Decodes `source` block by block into a spool in `options.temp_dir`, to its end. Only the content decides
+/// Decodes `source` block by block into a spool in `options.scratch`, to its end. Only the content decides
 /// how. `Decoding` does the same beside the caller.
 ///
 /// # Errors
@@ -41,7 +41,7 @@ pub fn decode_to_spool(
     options: &AudioOptions,
     cancel: &CancelToken,
 ) -> Result<Decoded, AudioError> {
-    decode_into(SpoolWriter::create(&options.temp_dir)?, source, options, cancel)
+    decode_into(SpoolWriter::create(&options.scratch)?, source, options, cancel)
 }
 
 /// Decodes `source` into what `writer` writes.
@@ -140,7 +140,7 @@ fn decode_natively(path: &Path, look: &Look, intake: &mut Intake) -> Result<Hear
 /// opens cut-off MP4 and WebM files, in which the first looks for an index that is not there.
 fn decode_start(path: &Path, look: &Look, intake: &mut Intake) -> Result<Heard, Failure> {
     let mut attempt = |seekable| {
-        let source = PatchedFile::open(path, look.mend.clone(), seekable).map_err(AudioError::Storage)?;
+        let source = PatchedFile::open(path, look.mend.clone(), seekable).map_err(AudioError::from)?;
         native::decode(source, &look.facts, Clock::default(), intake)
     };
     match attempt(true) {
@@ -167,11 +167,11 @@ fn resume_matroska(
     for _ in 0..MAX_RESUMES {
         let Some(stopped_at) = heard.stopped_at else { break };
         from = stopped_at.saturating_sub(READ_AHEAD).max(from);
-        let hole = matroska::hole_before_next_cluster(path, from).map_err(AudioError::Storage)?;
+        let hole = matroska::hole_before_next_cluster(path, from).map_err(AudioError::from)?;
         let Some(hole) = hole else { break };
         from = hole.1 + 1;
         let mend = Mend { hole: Some(hole), ..Mend::default() };
-        let source = PatchedFile::open(path, mend, false).map_err(AudioError::Storage)?;
+        let source = PatchedFile::open(path, mend, false).map_err(AudioError::from)?;
         match native::decode(source, &look.facts, heard.clock, intake) {
             Ok(rest) => {
                 heard.damaged_packets += rest.damaged_packets;

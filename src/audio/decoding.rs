@@ -29,7 +29,7 @@ pub struct Done {
 }
 
 impl Decoding {
-    /// Starts to decode `source` into a spool in `options.temp_dir`.
+    /// Starts to decode `source` into a spool in `options.scratch`.
     ///
     /// # Errors
     /// When the folder does not take a file, or the system gives no thread.
@@ -38,7 +38,7 @@ impl Decoding {
         options: AudioOptions,
         cancel: &CancelToken,
     ) -> Result<Self, AudioError> {
-        let writer = SpoolWriter::create(&options.temp_dir)?;
+        let writer = SpoolWriter::create(&options.scratch)?;
         Self::spawn(writer, cancel, move |writer, stop| decode_into(writer, &source, &options, stop))
     }
 
@@ -100,12 +100,13 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::scratch::Scratch;
 
     fn start(
         cancel: &CancelToken,
         work: impl FnOnce(SpoolWriter, &CancelToken) -> Result<Decoded, AudioError> + Send + 'static,
     ) -> Decoding {
-        Decoding::spawn(SpoolWriter::create(&std::env::temp_dir()).unwrap(), cancel, work).unwrap()
+        Decoding::spawn(SpoolWriter::create(&Scratch::default()).unwrap(), cancel, work).unwrap()
     }
 
     /// Sound without end.

@@ -24,6 +24,7 @@ mod wav;
 use std::path::PathBuf;
 
 use crate::error::ErrorKind;
+use crate::scratch::{Scratch, ScratchError};
 
 pub use decode::{Decoded, decode_to_spool};
 pub use decoding::Decoding;
@@ -41,8 +42,8 @@ pub struct AudioSource {
 /// How recordings are taken in.
 #[derive(Clone, Debug)]
 pub struct AudioOptions {
-    /// Folder of temporary files.
-    pub temp_dir: PathBuf,
+    /// Where decoded sound lies.
+    pub scratch: Scratch,
     /// Longest recording accepted, in seconds of audio; checked while decoding.
     pub max_duration_s: u64,
     /// The `ffmpeg` program for what the built-in decoders cannot open; `None` never calls one.
@@ -85,9 +86,9 @@ pub enum AudioError {
     /// The request was taken back.
     #[error("the request was cancelled")]
     Cancelled,
-    /// The temporary folder does not take the data.
-    #[error("temporary storage failed: {0}")]
-    Storage(#[from] std::io::Error),
+    /// Temporary files cannot be made, written or read.
+    #[error(transparent)]
+    Storage(#[from] ScratchError),
 }
 
 impl AudioError {
@@ -99,7 +100,13 @@ impl AudioError {
             Self::TooShort { .. } => ErrorKind::AudioTooShort,
             Self::TooLong { .. } => ErrorKind::AudioTooLong,
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Storage(_) => ErrorKind::Unavailable,
+            Self::Storage(error) => error.kind(),
         }
+    }
+}
+
+impl From<std::io::Error> for AudioError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Storage(error.into())
     }
 }

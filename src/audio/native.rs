@@ -366,7 +366,7 @@ impl Session<'_, '_> {
                 }
                 // Errors of the system are the machine's; others are made up by readers over bad data.
                 Err(Error::IoError(error)) if error.raw_os_error().is_some() => {
-                    return Err(AudioError::Storage(error).into());
+                    return Err(AudioError::from(error).into());
                 }
                 Err(error) => {
                     self.note_damage(&error);

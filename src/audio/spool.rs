@@ -7,11 +7,9 @@
 //! so copy anyway, mapped pages would count as the process's memory (115 MB per hour of sound), and a
 //! failing disk would end the whole process with a signal instead of one request with an error.
 
-use std::fs::{File, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::scratch::{Scratch, ScratchError, ScratchFile};
 use crate::time::{SampleIndex, TimeSpan};
 
 use super::AudioError;
@@ -37,14 +35,12 @@ pub struct SpoolWriter {
 }
 
 impl SpoolWriter {
-    /// A new, private (0600), unnamed file in `dir`; the system removes it when the last handle closes,
-    /// even after a crash.
+    /// A new file without a name.
     ///
     /// # Errors
-    /// When the folder does not take a file.
-    pub fn create(dir: &Path) -> Result<Self, AudioError> {
-        let file = tempfile::tempfile_in(dir)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
+    /// When there is no room, or the folder does not take a file.
+    pub fn create(scratch: &Scratch) -> Result<Self, AudioError> {
+        let file = scratch.unnamed()?;
         let spool = PcmSpool { file, growth: Mutex::default(), changed: Condvar::new() };
         let pending = Vec::with_capacity(BATCH * SAMPLE_BYTES);
         Ok(Self { spool: Arc::new(spool), pending, written: 0 })
@@ -58,7 +54,7 @@ impl SpoolWriter {
     /// Appends samples in [-1, 1]; values outside are clipped, and what is not a number becomes silence.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// When there is no room.
     pub fn push(&mut self, samples: &[f32]) -> Result<(), AudioError> {
         for &sample in samples {
             // The cast saturates, and gives 0 for NaN.
@@ -84,10 +80,10 @@ impl SpoolWriter {
     /// Ends the recording; readers now know its length.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// When there is no room.
     pub fn finish(mut self) -> Result<Arc<PcmSpool>, AudioError> {
         self.flush()?;
-        self.spool.change(|growth| growth.end = Some(End::Complete));
+        self.spool.change(|growth| growth.end = growth.end.or(Some(End::Complete)));
         Ok(self.spool())
     }
 
@@ -109,7 +105,7 @@ impl Drop for SpoolWriter {
 /// A recording that may still be growing; `Send + Sync`, read by any number of stages at once.
 #[derive(Debug)]
 pub struct PcmSpool {
-    file: File,
+    file: ScratchFile,
     growth: Mutex<Growth>,
     changed: Condvar,
 }
@@ -121,13 +117,15 @@ struct Growth {
     readable: SampleIndex,
     /// `None` while it is being written.
     end: Option<End>,
+    /// Why samples could not be read back.
+    failure: Option<ScratchError>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// All of the recording is there.
     Complete,
-    /// The writer stopped before the end.
+    /// The writer stopped before the end, or the disk does not give back what it took.
     GivenUp,
 }
 
@@ -152,7 +150,8 @@ impl PcmSpool {
     /// read now: fewer than asked for only at the end of the recording.
     ///
     /// # Errors
-    /// `Cancelled` once the writer has given up, however much there is; the writer knows why.
+    /// `Cancelled` once the writer has given up, however much there is; the writer knows why. Also once the disk
+    /// has failed a reader; `take_failure` knows why.
     pub fn wait_for(&self, samples: SampleIndex) -> Result<SampleIndex, AudioError> {
         let waits = |growth: &mut Growth| growth.end.is_none() && growth.readable < samples;
         let growth = self.changed.wait_while(self.growth(), waits).unwrap_or_else(PoisonError::into_inner);
@@ -161,18 +160,14 @@ impl PcmSpool {
 
     /// Replaces `out` by the samples of `span`, in [-1, 1]; the part that is not there (yet) is left out.
     ///
-    /// # Panics
-    /// When the disk fails to give back what it took; the stage boundary turns that into an error of
-    /// the one request.
+    /// Should the disk fail to give back what it took, the rest of the span is silence, the recording counts as
+    /// given up, and whoever runs the request finds the reason with `take_failure`.
     pub fn read(&self, span: TimeSpan, out: &mut Vec<f32>) {
         out.clear();
         self.append(span, out);
     }
 
     /// Adds the samples of `span` to `out`, otherwise as `read`.
-    ///
-    /// # Panics
-    /// As `read`.
     pub fn append(&self, span: TimeSpan, out: &mut Vec<f32>) {
         let span = span.clamped(TimeSpan::new(0, self.len()));
         out.reserve(span.len() as usize);
@@ -181,13 +176,27 @@ impl PcmSpool {
         while at < span.end {
             let count = (span.end - at).min(BATCH as SampleIndex) as usize;
             let batch = &mut bytes[..count * SAMPLE_BYTES];
-            self.file
-                .read_exact_at(batch, at * SAMPLE_BYTES as u64)
-                .expect("the temporary file gives back what was written to it");
+            if let Err(error) = self.file.read_exact_at(batch, at * SAMPLE_BYTES as u64) {
+                out.resize(out.len() + (span.end - at) as usize, 0.0);
+                return self.fail(error);
+            }
             let samples = batch.as_chunks::<SAMPLE_BYTES>().0;
             out.extend(samples.iter().map(|&pair| f32::from(i16::from_le_bytes(pair)) / FULL_SCALE));
             at += count as SampleIndex;
         }
+    }
+
+    /// Why samples could not be read back, if that happened; what was heard is then worth nothing.
+    pub fn take_failure(&self) -> Option<ScratchError> {
+        self.growth().failure.take()
+    }
+
+    fn fail(&self, error: ScratchError) {
+        tracing::error!(%error, "decoded sound could not be read back");
+        self.change(|growth| {
+            growth.end = Some(End::GivenUp);
+            growth.failure.get_or_insert(error);
+        });
     }
 
     fn growth(&self) -> MutexGuard<'_, Growth> {
@@ -205,10 +214,11 @@ impl PcmSpool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::path::Path;
 
     fn spool_of(samples: &[f32]) -> Arc<PcmSpool> {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        let mut writer = SpoolWriter::create(&Scratch::within(dir.path())).unwrap();
         writer.push(samples).unwrap();
         writer.finish().unwrap()
     }
@@ -256,23 +266,26 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_private_and_has_no_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let spool = SpoolWriter::create(dir.path()).unwrap().finish().unwrap();
-        assert_eq!(spool.file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    fn a_disk_that_gives_nothing_back_ends_the_recording_with_the_reason() {
+        let spool = spool_of(&[0.5; 3 * BATCH]);
+        spool.file.file().set_len((BATCH * SAMPLE_BYTES) as u64).unwrap();
+        let mut out = Vec::new();
+        spool.read(TimeSpan::new(0, 3 * BATCH as SampleIndex), &mut out);
+        assert_eq!((out.len(), out[BATCH - 1], out[BATCH]), (3 * BATCH, 0.5, 0.0));
+        assert!(matches!(spool.wait_for(1), Err(AudioError::Cancelled)));
+        assert!(spool.total().is_none() && spool.take_failure().is_some());
     }
 
     #[test]
     fn a_missing_folder_is_a_storage_error() {
-        let result = SpoolWriter::create(Path::new("/nonexistent/folder"));
+        let result = SpoolWriter::create(&Scratch::within(Path::new("/nonexistent/folder")));
         assert!(matches!(result, Err(AudioError::Storage(_))));
     }
 
     #[test]
     fn a_writer_that_gives_up_wakes_its_readers() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        let mut writer = SpoolWriter::create(&Scratch::within(dir.path())).unwrap();
         writer.push(&[0.5; BATCH]).unwrap();
         let spool = writer.spool();
         assert_eq!(spool.wait_for(1).unwrap(), BATCH as SampleIndex);
@@ -315,7 +328,7 @@ mod tests {
             let total: usize = blocks.iter().sum();
             let samples: Vec<f32> = (0..total).map(|n| ((n % 65_521) as f32 - 32_760.0) / FULL_SCALE).collect();
             let dir = tempfile::tempdir().unwrap();
-            let mut writer = SpoolWriter::create(dir.path()).unwrap();
+            let mut writer = SpoolWriter::create(&Scratch::within(dir.path())).unwrap();
             let spool = writer.spool();
             std::thread::scope(|scope| {
                 let readers: Vec<_> =

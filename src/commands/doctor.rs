@@ -14,10 +14,14 @@ use crate::pipeline::{Control, Request};
 use crate::runtime::cores::{self, Shape};
 use crate::runtime::cpu::{self, Extension};
 use crate::runtime::{device, onnx};
+use crate::scratch::Scratch;
 use crate::server::{self, Parts, sample, shape};
 
 /// Time for measuring how the cores are used best.
 const MEASURING: Duration = Duration::from_secs(10);
+
+/// Disk space for temporary files below which the doctor warns, in bytes: an upload of some hours and its sound.
+const AMPLE_BYTES: u64 = 1_000_000_000;
 
 /// How to build for this machine's processor alone.
 const NATIVE_BUILD: &str = "GGML_NATIVE=ON cargo build --release --locked --target-dir target/native";
@@ -101,9 +105,13 @@ fn workers(settings: &Settings) -> Finding {
     if used.is_gpu() {
         return Finding::Good(format!("{rule} threads, which share the graphics processor"));
     }
+    let scratch = match Scratch::open(&settings.scratch()) {
+        Ok(scratch) => scratch,
+        Err(error) => return Finding::Lacking(format!("{rule} threads; not measured: {error}")),
+    };
     let trials = Catalogue::open(&settings.models())
         .map_err(|error| error.to_string())
-        .and_then(|catalogue| shape::trials(settings, &catalogue, MEASURING));
+        .and_then(|catalogue| shape::trials(settings, &catalogue, &scratch, MEASURING));
     match trials {
         Ok(trials) => Finding::Good(worker_table(&trials, shape::is_set(settings).then_some(rule))),
         Err(message) => Finding::Lacking(format!("{rule} threads; not measured: {message}")),
@@ -177,14 +185,37 @@ fn decoders(settings: &Settings) -> Finding {
 }
 
 fn temporary_files(settings: &Settings) -> Finding {
-    let folder = settings.temp_dir();
-    match tempfile::tempfile_in(&folder) {
-        Ok(_) => Finding::Good(format!("{} is writable", folder.display())),
-        Err(error) => Finding::Bad(format!(
-            "{} does not take files ({error}); set DIARIST_TEMP_DIR to a folder that does",
-            folder.display()
-        )),
+    let parent = settings.temp_dir();
+    let place = parent.display();
+    let opened = Scratch::open(&settings.scratch());
+    let (scratch, free) = match opened.and_then(|scratch| Ok((scratch.free_bytes()?, scratch))) {
+        Ok((free, scratch)) => (scratch, free),
+        Err(error) => {
+            return Finding::Bad(format!(
+                "{place} does not take files ({error}); set DIARIST_TEMP_DIR to a folder that does"
+            ));
+        }
+    };
+    let kept = settings.temp_min_free_bytes;
+    let mut text = format!(
+        "{place} is writable; {} free, of which {} stay free (temp_min_free_bytes)",
+        megabytes(free),
+        megabytes(kept)
+    );
+    if settings.temp_max_bytes > 0 {
+        text.push_str(&format!("; at most {} are used (temp_max_bytes)", megabytes(settings.temp_max_bytes)));
     }
+    match scratch.unnamed() {
+        Ok(_) if free < kept.saturating_add(AMPLE_BYTES) => Finding::Lacking(format!(
+            "{text}\nthat is little: an hour of sound takes 115 MB beside its upload"
+        )),
+        Ok(_) => Finding::Good(text),
+        Err(error) => Finding::Bad(format!("{text}\n{error}")),
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes / 1_000_000)
 }
 
 fn models(settings: &Settings) -> Finding {
@@ -219,7 +250,7 @@ fn end_to_end(settings: &Settings) -> Finding {
 
 fn transcribe_sample(settings: &Settings) -> Result<String, String> {
     let parts = Parts::assemble(settings).map_err(|error| error.to_string())?;
-    sample::with_file(&settings.temp_dir(), |path| {
+    sample::with_file(&parts.scratch, |path| {
         let source = AudioSource { path: path.to_owned(), name: None };
         let request = Request::new(source, sample::MODEL);
         let outcome = parts.pipeline.run(&request, &Control::new(CancelToken::new()));

@@ -116,6 +116,7 @@ impl SettingsArgs {
 /// Runs the program.
 pub fn main() -> ExitCode {
     crate::runtime::memory::return_large_buffers();
+    crate::runtime::limits::soften();
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Settings => print(crate::config::DEFAULTS).map(|()| ExitCode::SUCCESS),

@@ -54,6 +54,24 @@ pub fn verify(spec: &ModelSpec, on_bytes: &mut dyn FnMut(u64)) -> Result<Verdict
     })
 }
 
+/// Holds a file against what is known of it, before an engine takes it: one with damaged weights can end the process,
+/// or keep it busy without end. Nothing is read of a file of which nothing is known.
+///
+/// # Errors
+/// `Unusable` when it is something else, or cannot be read.
+pub fn check_before_loading(spec: &ModelSpec) -> Result<(), ModelError> {
+    let known = spec.sha256.is_some() || spec.path.as_deref().and_then(noted_sha256).is_some();
+    if !known || !matches!(verify(spec, &mut |_| {})?, Verdict::Damaged { .. }) {
+        return Ok(());
+    }
+    let id = spec.id.clone();
+    let reason = format!(
+        "its file is damaged or has been replaced, for its checksum is not the known one; `diarist models pull {id}` \
+         fetches it again, and a model of your own needs a name of its own"
+    );
+    Err(ModelError::Unusable { id, reason })
+}
+
 /// SHA-256 of a file, in lower-case hexadecimal.
 pub(super) fn sha256_of_file(path: &Path, on_bytes: &mut dyn FnMut(u64)) -> io::Result<String> {
     let mut hasher = Sha256::new();
@@ -154,6 +172,17 @@ mod tests {
         assert_eq!(verdict(here(), None), damaged);
         assert_eq!(verdict(here(), Some(ABC)), Verdict::Sound { sha256: ABC.into() });
         assert_eq!(verdict(None, Some(ABC)), Verdict::NotInstalled);
+    }
+
+    #[test]
+    fn only_a_file_that_is_known_to_be_something_else_is_kept_from_the_engine() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("x.bin");
+        fs::write(&path, "abc").expect("a file");
+        let check = |sha256| check_before_loading(&spec(Some(path.clone()), sha256));
+        assert!(check(None).is_ok() && check(Some(ABC)).is_ok());
+        let error = check(Some(&"0".repeat(64))).expect_err("another file").to_string();
+        assert!(error.contains("models pull x") && error.contains("checksum"), "{error}");
     }
 
     #[test]

@@ -268,7 +268,7 @@ mod tests {
             (0..4_000).map(|n| segment(f64::from(n), f64::from(n) + 0.75, texts[n as usize % 4])).collect();
         let (in_memory, mut in_file) =
             (transcript(4_000.0, segments.clone()), transcript(4_000.0, Vec::new()));
-        in_file.segments = Segments::spilling_into(&std::env::temp_dir());
+        in_file.segments = Segments::spilling_into(&crate::scratch::Scratch::default());
         segments.into_iter().for_each(|segment| in_file.segments.push(segment).unwrap());
         in_file.text_tokens = in_memory.text_tokens;
         assert!(in_memory.segments.is_in_memory() && !in_file.segments.is_in_memory());

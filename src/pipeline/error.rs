@@ -4,6 +4,7 @@ use crate::asr::AsrError;
 use crate::audio::AudioError;
 use crate::error::ErrorKind;
 use crate::models::ModelError;
+use crate::scratch::ScratchError;
 use crate::vad::VadError;
 
 /// Why a request ended without a transcript.
@@ -30,8 +31,8 @@ pub enum PipelineError {
     #[error(transparent)]
     Asr(#[from] AsrError),
     /// The temporary file that holds a long transcript failed.
-    #[error("temporary storage failed: {0}")]
-    Storage(#[from] std::io::Error),
+    #[error(transparent)]
+    Storage(#[from] ScratchError),
 }
 
 impl PipelineError {
@@ -43,7 +44,13 @@ impl PipelineError {
             Self::Incapable { .. } => ErrorKind::ModelIncapable,
             Self::Vad(error) => error.kind(),
             Self::Asr(error) => error.kind(),
-            Self::Storage(_) => ErrorKind::Unavailable,
+            Self::Storage(error) => error.kind(),
         }
+    }
+}
+
+impl From<std::io::Error> for PipelineError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Storage(error.into())
     }
 }

@@ -89,7 +89,12 @@ impl Pipeline {
         if heard.is_err() {
             decoding.stop();
         }
-        let (mut transcript, done) = first_cause(heard, decoding.finish())?;
+        let spool = Arc::clone(decoding.spool());
+        let outcome = first_cause(heard, decoding.finish());
+        if let Some(error) = spool.take_failure() {
+            return Err(error.into());
+        }
+        let (mut transcript, done) = outcome?;
         self.give_back(vad);
         if control.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());

@@ -1,12 +1,11 @@
 //! Everything that is decided before any work.
 
-use std::path::PathBuf;
-
 use crate::asr::engine::{EnginePool, Priority};
 use crate::asr::{DecodingOptions, TranscriberSpec};
 use crate::audio::{AudioOptions, AudioSource};
 use crate::language::Language;
 use crate::models::manager::Lease;
+use crate::scratch::Scratch;
 use crate::transcript::{Task, Warning};
 use crate::vad::{ChunkOptions, VadOptions};
 
@@ -111,7 +110,7 @@ pub(crate) struct Plan {
     /// Whether the tokens of the text are kept.
     pub tokens: bool,
     /// Where a long transcript is kept.
-    pub temp_dir: PathBuf,
+    pub scratch: Scratch,
     /// Whether each chunk is given the text of the one before.
     pub condition_on_previous_text: bool,
     /// How soon its chunks are served beside those of other requests.
@@ -151,7 +150,7 @@ impl Plan {
             },
             decoding,
             tokens: request.tokens,
-            temp_dir: options.audio.temp_dir.clone(),
+            scratch: options.audio.scratch.clone(),
             condition_on_previous_text: request.condition_on_previous_text,
             priority: request.priority,
             checks: ReviewChecks {

@@ -69,7 +69,7 @@ pub fn recognise(
         done: BTreeMap::new(),
         next_index: 0,
         stitcher: Stitcher::default(),
-        segments: Segments::spilling_into(&plan.temp_dir),
+        segments: Segments::spilling_into(&plan.scratch),
         context: VecDeque::new(),
         prompt_tokens: 0,
         text_tokens: 0,

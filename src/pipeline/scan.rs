@@ -149,6 +149,7 @@ fn found(chunk: Chunk, speech: &mut SpeechLog) -> Found {
 mod tests {
     use super::*;
     use crate::audio::SpoolWriter;
+    use crate::scratch::Scratch;
     use crate::time::ms_to_samples;
     use crate::vad::{VadError, VadSpec};
 
@@ -209,8 +210,7 @@ mod tests {
 
     #[test]
     fn a_growing_recording_gives_the_chunks_of_a_finished_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        let mut writer = SpoolWriter::create(&Scratch::default()).unwrap();
         let spool = writer.spool();
         let growing = std::thread::scope(|scope| {
             let reader = scope.spawn(|| all_chunks(&spool, 0));
@@ -227,8 +227,7 @@ mod tests {
 
     #[test]
     fn looking_ahead_hears_no_more_than_it_needs_and_loses_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        let mut writer = SpoolWriter::create(&Scratch::default()).unwrap();
         write_speech(&mut writer, 20);
         // The rest has not been decoded: whoever asked for it would wait without end.
         let spool = writer.spool();
@@ -244,8 +243,7 @@ mod tests {
 
     #[test]
     fn a_recording_that_breaks_off_while_it_is_heard_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = SpoolWriter::create(dir.path()).unwrap();
+        let mut writer = SpoolWriter::create(&Scratch::default()).unwrap();
         write_speech(&mut writer, 3);
         let spool = writer.spool();
         drop(writer);

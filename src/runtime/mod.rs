@@ -3,5 +3,6 @@
 pub mod cores;
 pub mod cpu;
 pub mod device;
+pub mod limits;
 pub mod memory;
 pub mod onnx;

@@ -103,10 +103,16 @@ impl OnnxRuntime {
     /// # Errors
     /// `Model` when the file is missing or not a model.
     pub fn session(&self, path: &Path) -> Result<Session, OnnxError> {
-        self.build_session(path).map_err(|reason| OnnxError::Model {
-            path: path.display().to_string(),
-            reason: one_line(&reason),
-        })
+        let unusable = |error: std::io::Error| unusable_model(path, &error.to_string());
+        self.session_of(&std::fs::read(path).map_err(unusable)?, path)
+    }
+
+    /// As `session`, of a model that has been read from `path` before.
+    ///
+    /// # Errors
+    /// `Model` when it is not a model.
+    pub fn session_of(&self, model: &[u8], path: &Path) -> Result<Session, OnnxError> {
+        self.build_session(model).map_err(|reason| unusable_model(path, &reason))
     }
 
     /// Makes a session of a model built in memory, for many threads at once; each run uses one.
@@ -118,8 +124,8 @@ impl OnnxRuntime {
         Ok(SharedSession { session })
     }
 
-    fn build_session(&self, path: &Path) -> Result<Session, String> {
-        self.builder()?.commit_from_file(path).map_err(|error| error.to_string())
+    fn build_session(&self, model: &[u8]) -> Result<Session, String> {
+        self.builder()?.commit_from_memory(model).map_err(|error| error.to_string())
     }
 
     fn builder(&self) -> Result<SessionBuilder, String> {
@@ -197,6 +203,18 @@ pub fn runtime(explicit: Option<&Path>) -> Result<&'static OnnxRuntime, OnnxErro
 /// Any of `OnnxError`.
 pub fn session(path: &Path) -> Result<Session, OnnxError> {
     runtime(None)?.session(path)
+}
+
+/// As `session`, of a model that has been read from `path` before; see `OnnxRuntime::session_of`.
+///
+/// # Errors
+/// Any of `OnnxError`.
+pub fn session_of(model: &[u8], path: &Path) -> Result<Session, OnnxError> {
+    runtime(None)?.session_of(model, path)
+}
+
+fn unusable_model(path: &Path, reason: &str) -> OnnxError {
+    OnnxError::Model { path: path.display().to_string(), reason: one_line(reason) }
 }
 
 /// A library that somebody named is the only one tried; of those found, the first that loads is used.

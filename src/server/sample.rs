@@ -1,10 +1,11 @@
 //! A short recording that comes with the program, with its words, for trying things out.
 
+use std::io::Write;
 use std::path::Path;
 
-use crate::audio::{self, AudioSource};
+use crate::audio::{self, AudioOptions, AudioSource};
 use crate::cancel::CancelToken;
-use crate::config::Settings;
+use crate::scratch::{Scratch, ScratchError};
 use crate::time::{SampleIndex, TimeSpan, ms_to_samples};
 
 /// The recording.
@@ -23,10 +24,11 @@ const CLIP: SampleIndex = ms_to_samples(2_000);
 ///
 /// # Errors
 /// When temporary files cannot be written.
-pub fn clip(settings: &Settings) -> Result<Vec<f32>, String> {
-    with_file(&settings.temp_dir(), |path| {
+pub fn clip(scratch: &Scratch) -> Result<Vec<f32>, String> {
+    with_file(scratch, |path| {
         let source = AudioSource { path: path.to_owned(), name: None };
-        let decoded = audio::decode_to_spool(&source, &settings.pipeline().audio, &CancelToken::new());
+        let options = AudioOptions { scratch: scratch.clone(), max_duration_s: 60, ffmpeg: None };
+        let decoded = audio::decode_to_spool(&source, &options, &CancelToken::new());
         let spool = decoded.map_err(|error| error.to_string())?.spool;
         let mut samples = Vec::new();
         spool.read(TimeSpan::new(0, CLIP.min(spool.len())), &mut samples);
@@ -34,12 +36,12 @@ pub fn clip(settings: &Settings) -> Result<Vec<f32>, String> {
     })
 }
 
-/// Calls `work` with the recording as a file in `folder`, which is removed afterwards.
+/// Calls `work` with the recording as a file, which is removed afterwards.
 ///
 /// # Errors
 /// When the file cannot be written; what `work` gives.
-pub fn with_file<R>(folder: &Path, work: impl FnOnce(&Path) -> Result<R, String>) -> Result<R, String> {
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| error.to_string())?;
-    std::fs::write(file.path(), RECORDING).map_err(|error| error.to_string())?;
+pub fn with_file<R>(scratch: &Scratch, work: impl FnOnce(&Path) -> Result<R, String>) -> Result<R, String> {
+    let (file, mut out) = scratch.named("sample-").map_err(|error| error.to_string())?;
+    out.write_all(RECORDING).map_err(|error| ScratchError::from(error).to_string())?;
     work(file.path())
 }

@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::models::catalogue::Catalogue;
 use crate::runtime::cores::{Shape, physical_cores, shapes};
 use crate::runtime::device::{Device, available_cores, workers_and_threads};
+use crate::scratch::Scratch;
 
 use super::{sample, transcribers};
 
@@ -34,12 +35,12 @@ pub fn is_set(settings: &Settings) -> bool {
 
 /// The best shape of those that could be tried within half a second; by the rule where nothing need be tried, or
 /// trying failed, which is logged.
-pub fn at_start(settings: &Settings, device: Device, catalogue: &Catalogue) -> Shape {
+pub fn at_start(settings: &Settings, device: Device, catalogue: &Catalogue, scratch: &Scratch) -> Shape {
     let rule = by_rule(settings, device);
     if device.is_gpu() || is_set(settings) || available_cores() <= CORES_BY_RULE {
         return rule;
     }
-    match trials(settings, catalogue, START_BUDGET) {
+    match trials(settings, catalogue, scratch, START_BUDGET) {
         Ok(trials) => {
             for trial in &trials {
                 tracing::debug!(shape = %trial.shape, speed = trial.speed, "tried");
@@ -57,10 +58,15 @@ pub fn at_start(settings: &Settings, device: Device, catalogue: &Catalogue) -> S
 ///
 /// # Errors
 /// When the model or its recording cannot be used, as a sentence.
-pub fn trials(settings: &Settings, catalogue: &Catalogue, budget: Duration) -> Result<Vec<Trial>, String> {
+pub fn trials(
+    settings: &Settings,
+    catalogue: &Catalogue,
+    scratch: &Scratch,
+    budget: Duration,
+) -> Result<Vec<Trial>, String> {
     let model = catalogue.resolve(sample::MODEL).map_err(|error| error.to_string())?;
     let path = model.path.ok_or("the bundled model has no file")?;
-    let clip = sample::clip(settings)?;
+    let clip = sample::clip(scratch)?;
     let encoder = settings.encoder();
     let load = |threads: usize| -> Result<Factory, AsrError> {
         let options = WhisperOptions { use_gpu: false, threads, short_context: model.short_context, encoder };

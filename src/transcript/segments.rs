@@ -5,10 +5,9 @@
 //! is only appended to and read from its start does.
 
 use std::borrow::Cow;
-use std::fs::{File, Permissions};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+
+use crate::scratch::{Scratch, ScratchFile};
 
 use super::{Segment, Token, Word};
 
@@ -26,30 +25,29 @@ pub struct Segments {
     recent: Vec<Segment>,
     /// Memory that `recent` takes.
     recent_bytes: usize,
-    /// Folder of the file; `None` keeps everything in memory.
-    folder: Option<PathBuf>,
+    /// Where the file is made; `None` keeps everything in memory.
+    scratch: Option<Scratch>,
 }
 
 impl Segments {
-    /// No segments yet; what does not fit in about a megabyte goes to a private, unnamed file in `folder`,
-    /// which the system removes when this is dropped, even after a crash.
-    pub fn spilling_into(folder: &Path) -> Self {
-        Self { folder: Some(folder.to_owned()), ..Self::default() }
+    /// No segments yet; what does not fit in about a megabyte goes to a temporary file.
+    pub fn spilling_into(scratch: &Scratch) -> Self {
+        Self { scratch: Some(scratch.clone()), ..Self::default() }
     }
 
     /// Appends `segment`.
     ///
     /// # Errors
-    /// When the folder takes no file, or the disk is full.
+    /// When there is no room, as a `ScratchError` inside.
     pub fn push(&mut self, segment: Segment) -> io::Result<()> {
         self.recent_bytes += memory_of(&segment);
         self.recent.push(segment);
         if self.recent_bytes <= KEPT_BYTES {
             return Ok(());
         }
-        if let Some(folder) = &self.folder {
+        if let Some(scratch) = &self.scratch {
             if self.spilled.is_none() {
-                self.spilled = Some(Spill::create(folder)?);
+                self.spilled = Some(Spill::create(scratch)?);
             }
             if let Some(spill) = &mut self.spilled {
                 spill.append(&self.recent)?;
@@ -112,16 +110,14 @@ fn memory_of(segment: &Segment) -> usize {
 /// Segments in a file: for each its length in bytes (32 bits, little-endian), then itself in postcard's format.
 #[derive(Debug)]
 struct Spill {
-    file: File,
+    file: ScratchFile,
     bytes: u64,
     count: usize,
 }
 
 impl Spill {
-    fn create(folder: &Path) -> io::Result<Self> {
-        let file = tempfile::tempfile_in(folder)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        Ok(Self { file, bytes: 0, count: 0 })
+    fn create(scratch: &Scratch) -> io::Result<Self> {
+        Ok(Self { file: scratch.unnamed()?, bytes: 0, count: 0 })
     }
 
     fn append(&mut self, segments: &[Segment]) -> io::Result<()> {
@@ -154,7 +150,7 @@ impl Spill {
 
 /// A part of a file as a reader with a place of its own, so that several can read at once.
 struct Part<'a> {
-    file: &'a File,
+    file: &'a ScratchFile,
     at: u64,
     end: u64,
 }
@@ -175,6 +171,7 @@ mod tests {
     use crate::time::TimeSpan;
     use crate::transcript::SpeakerId;
     use proptest::prelude::*;
+    use std::path::Path;
 
     prop_compose! {
         fn span()(start: u64, length in 0_u64..1_000_000) -> TimeSpan {
@@ -216,13 +213,13 @@ mod tests {
 
     /// What `segments` look like after being stored, `per_spill` at a time.
     fn stored(segments: &[Segment], per_spill: usize) -> Segments {
-        let mut spill = Spill::create(&std::env::temp_dir()).unwrap();
+        let mut spill = Spill::create(&Scratch::default()).unwrap();
         let whole = segments.len() / per_spill * per_spill;
         for part in segments[..whole].chunks(per_spill) {
             spill.append(part).unwrap();
         }
         let recent = segments[whole..].to_vec();
-        Segments { spilled: Some(spill), recent, recent_bytes: 0, folder: None }
+        Segments { spilled: Some(spill), recent, recent_bytes: 0, scratch: None }
     }
 
     proptest! {
@@ -246,29 +243,27 @@ mod tests {
     #[test]
     fn many_segments_leave_memory_without_a_trace_in_the_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let mut segments = Segments::spilling_into(folder.path());
+        let mut segments = Segments::spilling_into(&Scratch::within(folder.path()));
         for number in 0..5_000 {
             segments.push(long_segment(number)).unwrap();
             assert!(segments.recent_bytes <= KEPT_BYTES);
         }
         assert!(!segments.is_in_memory());
         assert_eq!(segments.len(), 5_000);
-        let spill = segments.spilled.as_ref().unwrap();
-        assert_eq!(spill.file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         assert!(segments.iter().map(Result::unwrap).zip(0..).all(|(read, n)| *read == long_segment(n)));
     }
 
     #[test]
     fn few_segments_stay_in_memory() {
-        let mut segments = Segments::spilling_into(Path::new("/nonexistent/folder"));
+        let mut segments = Segments::spilling_into(&Scratch::within(Path::new("/nonexistent/folder")));
         segments.push(long_segment(1)).unwrap();
         assert!(segments.is_in_memory() && !segments.is_empty());
     }
 
     #[test]
     fn a_folder_that_takes_no_file_is_an_error_and_no_panic() {
-        let mut segments = Segments::spilling_into(Path::new("/nonexistent/folder"));
+        let mut segments = Segments::spilling_into(&Scratch::within(Path::new("/nonexistent/folder")));
         let result = (0..5_000).try_for_each(|number| segments.push(long_segment(number)));
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
@@ -277,7 +272,7 @@ mod tests {
     fn a_file_that_has_lost_its_end_gives_one_error_and_then_nothing() {
         let segments = stored(&[long_segment(0), long_segment(1), long_segment(2)], 1);
         let spill = segments.spilled.as_ref().unwrap();
-        spill.file.set_len(spill.bytes / 2).unwrap();
+        spill.file.file().set_len(spill.bytes / 2).unwrap();
         let read: Vec<_> = segments.iter().collect();
         assert_eq!(read.len(), 2);
         assert!(read[0].is_ok() && read[1].is_err());

@@ -9,7 +9,7 @@ use ort::session::Session;
 use ort::value::TensorRef;
 
 use super::{VadError, VadSpec, VoiceActivityDetector};
-use crate::runtime::onnx;
+use crate::runtime::onnx::{self, OnnxError};
 use crate::time::SAMPLE_RATE;
 
 /// Samples per window at 16 kHz, fixed by the network.
@@ -42,7 +42,19 @@ impl SileroVad {
     /// # Errors
     /// When the file is not Silero's network or ONNX Runtime is not there.
     pub fn load(path: &Path) -> Result<Self, VadError> {
-        let session = onnx::session(path).map_err(|error| VadError::Model(error.to_string()))?;
+        Self::new(onnx::session(path), path)
+    }
+
+    /// Makes one of a model that has been read from `path` before, whatever has become of the file.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn of(model: &[u8], path: &Path) -> Result<Self, VadError> {
+        Self::new(onnx::session_of(model, path), path)
+    }
+
+    fn new(session: Result<Session, OnnxError>, path: &Path) -> Result<Self, VadError> {
+        let session = session.map_err(|error| VadError::Model(error.to_string()))?;
         for (what, names, found) in [
             ("inputs", ["input", "state", "sr"].as_slice(), names(session.inputs())),
             ("outputs", ["output", "stateN"].as_slice(), names(session.outputs())),

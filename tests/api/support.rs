@@ -13,6 +13,7 @@ use diarist::models::ModelError;
 use diarist::models::catalogue::{ModelSpec, Role};
 use diarist::models::manager::{ModelState, ModelStatus};
 use diarist::pipeline::{Control, Event, Outcome, PipelineError, Request, Stage};
+use diarist::scratch::Scratch;
 use diarist::time::{TimeSpan, seconds_to_samples};
 use diarist::transcript::{
     Coverage, DropReason, DroppedText, Segment, Segments, Task, Token, Transcript, Word,
@@ -35,6 +36,8 @@ pub struct Script {
     pub fail: Option<fn() -> PipelineError>,
     /// Panics.
     pub panic: bool,
+    /// Panics in the thread that talks HTTP, as code that writes an answer would.
+    pub panic_in_handler: bool,
     /// Stops after the first segment until released or cancelled.
     pub hold: bool,
     /// Hears nothing.
@@ -123,6 +126,7 @@ impl Backend for FakeBackend {
     }
 
     fn models(&self) -> Vec<ModelSpec> {
+        assert!(!self.script.panic_in_handler, "scripted");
         ["tiny", "org/name tiny:q8", "whisper-1", "gpt-4o-transcribe", "gpt-transcribe"].map(spec).to_vec()
     }
 
@@ -194,7 +198,7 @@ impl Script {
 
 /// As the pipeline stores them.
 fn stored(segments: Vec<Segment>) -> Segments {
-    let mut stored = Segments::spilling_into(&std::env::temp_dir());
+    let mut stored = Segments::spilling_into(&Scratch::default());
     segments.into_iter().for_each(|segment| stored.push(segment).unwrap());
     stored
 }
@@ -258,7 +262,7 @@ pub fn spawn(script: Script) -> App {
 pub fn spawn_with(script: Script, change: impl FnOnce(&mut ApiOptions)) -> App {
     let temp_dir = tempfile::tempdir().unwrap();
     let mut options = ApiOptions {
-        temp_dir: temp_dir.path().to_owned(),
+        scratch: Scratch::within(temp_dir.path()),
         max_upload_bytes: 4 << 20,
         workers: 1,
         ..ApiOptions::default()

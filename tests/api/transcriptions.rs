@@ -248,7 +248,7 @@ fn errors_of_the_pipeline_have_their_place_in_the_table() {
         ),
         (|| AsrError::Engine("secret 0xdead".into()).into(), 500, None, None),
         (
-            || AudioError::Storage(std::io::Error::other("disk full")).into(),
+            || AudioError::from(std::io::Error::other("disk full")).into(),
             503,
             None,
             Some("service_unavailable"),
@@ -275,6 +275,18 @@ fn a_panic_is_a_500_and_the_next_request_is_answered() {
     assert_eq!(app.get("/health").status, 200);
     app.transcribe(&[]).error(500);
     assert_eq!(app.runs(), 2);
+}
+
+#[test]
+fn a_panic_while_an_answer_is_written_is_a_500_too() {
+    let app = spawn(Script { panic_in_handler: true, ..Script::default() });
+    for _ in 0..5 {
+        let error = app.get("/v1/models").error(500);
+        assert_eq!(error["type"], "server_error");
+        app.transcribe(&[]).error(500);
+    }
+    eventually("the uploads are gone", || app.uploads() == 0);
+    assert_eq!(app.get("/health").status, 200);
 }
 
 #[test]

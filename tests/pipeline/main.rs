@@ -7,6 +7,7 @@ mod invented;
 mod isolation;
 mod long;
 mod packing;
+mod panics;
 mod scenes;
 mod sentences;
 mod support;
