@@ -123,7 +123,7 @@ class Progress:
     """What a checkpoint says of its training."""
 
     step: int = 0
-    spent: float = 0.0  # seconds
+    spent: float = 0.0  # seconds of the first process's processor time
     utterances: int = 0
     hours: float = 0.0  # of windows, all processes together
 
@@ -180,7 +180,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("speech", type=Path)
     parser.add_argument("run", type=Path, help="folder for the log and checkpoint.pt")
-    parser.add_argument("--minutes", type=float, default=120, help="of training in all; the learning rate falls to zero by then")
+    parser.add_argument("--minutes", type=float, default=120, help="of processor time in all; the learning rate falls to zero by then")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--warm-up", type=int, default=200, help="steps")
     parser.add_argument("--frames", type=int, default=5000, help="of 10 ms, per step and process")
@@ -215,9 +215,10 @@ def main() -> None:
                 print(*words, file=log)
 
     say("utterances", len(speech.items), "parameters", sum(p.numel() for p in model.parameters()))
-    begun, last_save, parts = time.time() - progress.spent, time.time(), []
+    before, last_save, parts = progress.spent - time.process_time(), time.time(), []
     while True:
-        progress.spent, progress.utterances = time.time() - begun, len(speech.items)
+        # Not the clock on the wall: beside other work a step takes several times as long.
+        progress.spent, progress.utterances = before + time.process_time(), len(speech.items)
         done = torch.tensor(2.0 if asked_to_stop else progress.spent / options.minutes / 60)
         if world > 1:
             distributed.broadcast(done, 0)
