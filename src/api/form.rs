@@ -49,6 +49,8 @@ pub struct FormLimits<'a> {
     pub max_upload_bytes: u64,
     /// Longest silence of the client.
     pub idle: Duration,
+    /// Longest time for the whole body.
+    pub longest: Duration,
     /// Folder for the file.
     pub temp_dir: &'a Path,
 }
@@ -88,7 +90,7 @@ pub async fn receive(
     check_model: impl Fn(&str) -> Result<(), ApiError>,
 ) -> Result<Form, ApiError> {
     let canonical = part::boundary(headers)?;
-    let (body, watch) = LimitedBody::new(payload.into_inner(), limits.max_upload_bytes, limits.idle);
+    let (body, watch) = LimitedBody::new(payload.into_inner(), limits);
     let mut parts = Multipart::new(&canonical, body.clone());
     let mut intake = Intake {
         endpoint,
