@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::pipeline::Stage;
 
 use super::ApiState;
+use super::connection::{Busy, Connection};
 use super::error::ApiError;
 use super::tally::Held;
 
@@ -55,6 +56,7 @@ pub struct RequestContext {
     path: String,
     since: Instant,
     notes: RefCell<Notes>,
+    _busy: Option<Busy>,
 }
 
 /// What is learned on the way.
@@ -79,6 +81,7 @@ impl RequestContext {
             path: request.path().chars().take(200).collect(),
             since: Instant::now(),
             notes: RefCell::default(),
+            _busy: request.request().conn_data::<Connection>().map(Connection::busy),
         })
     }
 

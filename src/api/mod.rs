@@ -10,6 +10,7 @@ pub mod admission;
 mod answer;
 pub mod auth;
 mod client;
+mod connection;
 mod context;
 pub mod error;
 mod form;
@@ -61,9 +62,6 @@ pub const ROUTES: [(&str, &str); 7] = [
 /// How long a connection whose upload was refused is read on, so that a client which sends everything
 /// before it reads still finds its answer. Also how long a client may take to close.
 const LINGER: Duration = Duration::from_secs(30);
-/// How long an idle connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// Threads of a worker for blocking work beside the running requests: answers being written, files being closed.
 const SPARE_THREADS: usize = 32;
 /// How long connections may take to hand over what has been answered, in seconds, when the server ends.
@@ -118,6 +116,9 @@ pub struct ApiOptions {
     pub max_per_client: usize,
     /// Connections at once, those without a request included; further ones wait to be accepted.
     pub max_connections: usize,
+    /// Time for which a connection is kept between two requests, in seconds; longer than the clients keep theirs, or
+    /// they would meet closed ones.
+    pub keep_alive_s: u64,
     /// Origins whose pages may call the server from a browser; `*` allows all, none sends no CORS headers.
     pub cors_origins: Vec<String>,
     /// Longest silence of a client in the middle of its upload, in seconds.
@@ -144,6 +145,7 @@ impl Default for ApiOptions {
             max_waiting: 32,
             max_per_client: 0,
             max_connections: 1_024,
+            keep_alive_s: 75,
             cors_origins: Vec::new(),
             body_timeout_s: 30,
             upload_timeout_s: 21_600,
@@ -166,6 +168,7 @@ impl std::fmt::Debug for ApiOptions {
             max_waiting,
             max_per_client,
             max_connections,
+            keep_alive_s,
             cors_origins,
             body_timeout_s,
             upload_timeout_s,
@@ -182,6 +185,7 @@ impl std::fmt::Debug for ApiOptions {
             .field("max_waiting", max_waiting)
             .field("max_per_client", max_per_client)
             .field("max_connections", max_connections)
+            .field("keep_alive_s", keep_alive_s)
             .field("cors_origins", cors_origins)
             .field("body_timeout_s", body_timeout_s)
             .field("upload_timeout_s", upload_timeout_s)
@@ -253,6 +257,7 @@ impl Api {
 fn serve(state: web::Data<ApiState>, listener: TcpListener) -> io::Result<Server> {
     let options = state.options.clone();
     let workers = options.workers.max(1);
+    let keep_alive = Duration::from_secs(options.keep_alive_s.max(1));
     socket::keep_watch(&listener, Duration::from_secs(options.send_timeout_s.max(1)))?;
     let app = move || {
         let origins = &state.options.cors_origins;
@@ -269,7 +274,8 @@ fn serve(state: web::Data<ApiState>, listener: TcpListener) -> io::Result<Server
         .worker_max_blocking_threads(options.max_running + SPARE_THREADS)
         .max_connections(options.max_connections.div_ceil(workers).max(1))
         .tls_handshake_timeout(HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
+        .on_connect(connection::watch(keep_alive + HEAD_TIMEOUT))
+        .keep_alive(keep_alive)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(LINGER)
         // A client that has gone away ends its handler at once, and with it the work.
