@@ -138,7 +138,7 @@ fn collect(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
     });
 }
 
-/// An answer, read to the end of its connection.
+/// An answer, read to its declared end, or to that of its connection.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -147,13 +147,30 @@ pub struct Answer {
 
 impl Answer {
     pub fn read(stream: &mut impl Read) -> Self {
-        let mut bytes = Vec::new();
-        // TLS clients call an end without a farewell an error.
-        let end = stream.read_to_end(&mut bytes);
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+        let end = loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break None,
+                Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+                // Among them an end without a farewell, where TLS expects one.
+                Err(error) => break Some(error),
+            }
+            if is_whole(&bytes) {
+                break None;
+            }
+        };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
         Self { status: status.unwrap_or_else(|| panic!("{end:?} after {text:?}")), text }
     }
+}
+
+/// Whether `bytes` hold a head and as long a body as it says.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(head_end) = bytes.windows(4).position(|part| part == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    length.is_some_and(|length| bytes.len() >= head_end + 4 + length)
 }
 
 const BOUNDARY: &str = "----test-boundary";
