@@ -55,12 +55,14 @@ struct State {
     visits: Tally,
 }
 
-impl Lifecycle {
+impl Default for Lifecycle {
     /// Serving, with nobody there.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self(Arc::new(State { phase: watch::Sender::new(Phase::Serving), visits: Tally::new() }))
     }
+}
 
+impl Lifecycle {
     /// Whether nobody is let in any more.
     pub fn is_stopping(&self) -> bool {
         *self.0.phase.borrow() > Phase::Serving
@@ -139,7 +141,7 @@ mod tests {
 
     #[actix_web::test]
     async fn those_who_are_there_may_finish_and_nobody_is_let_in() {
-        let lifecycle = Lifecycle::new();
+        let lifecycle = Lifecycle::default();
         let visit = lifecycle.visit();
         let stopping = {
             let lifecycle = lifecycle.clone();
@@ -156,7 +158,7 @@ mod tests {
 
     #[actix_web::test]
     async fn when_time_is_up_the_rest_is_told_and_counted() {
-        let lifecycle = Lifecycle::new();
+        let lifecycle = Lifecycle::default();
         let visits = [lifecycle.visit(), lifecycle.visit()];
         let told = lifecycle.clone();
         let guests = actix_web::rt::spawn(async move {

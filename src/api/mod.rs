@@ -229,7 +229,7 @@ impl Api {
                 waiting: options.max_waiting,
                 per_client: options.max_per_client,
             }),
-            lifecycle: Lifecycle::new(),
+            lifecycle: Lifecycle::default(),
             options,
         }))
     }
