@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::api::tls::TlsFiles;
 use crate::asr::DecodingOptions;
 use crate::asr::whisper::EncoderEngine;
 use crate::asr::whisper::MAX_DECODERS;
@@ -31,11 +32,15 @@ const PREFIX: &str = "DIARIST_";
 const NOT_SETTINGS: [&str; 3] = ["DIARIST_CONFIG", "DIARIST_SERVICE_", "DIARIST_PORT"];
 
 /// Allowed ranges of the settings that are whole numbers.
-const WHOLE_NUMBERS: [(&str, i64, i64); 18] = [
+const WHOLE_NUMBERS: [(&str, i64, i64); 22] = [
     ("max_upload_bytes", 1, 1 << 53),
     ("max_running", 1, 1024),
     ("max_waiting", 0, 100_000),
+    ("max_per_client", 0, 100_000),
+    ("max_connections", 1, 100_000),
     ("body_timeout_s", 1, 3600),
+    ("upload_timeout_s", 1, 604_800),
+    ("send_timeout_s", 1, 3600),
     ("shutdown_timeout_s", 0, 86_400),
     ("temp_min_free_bytes", 0, 1 << 53),
     ("temp_max_bytes", 0, 1 << 53),
@@ -62,9 +67,15 @@ pub struct Settings {
     pub max_upload_bytes: u64,
     pub max_running: usize,
     pub max_waiting: usize,
+    pub max_per_client: usize,
+    pub max_connections: usize,
     pub body_timeout_s: u64,
+    pub upload_timeout_s: u64,
+    pub send_timeout_s: u64,
     pub shutdown_timeout_s: u64,
     pub cors_origins: Vec<String>,
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
     pub temp_dir: PathBuf,
     pub temp_min_free_bytes: u64,
     pub temp_max_bytes: u64,
@@ -190,6 +201,14 @@ impl Settings {
             self.encoder.parse::<EncoderEngine>().is_ok(),
             "is none of auto, f32, int8, whisper.cpp",
         );
+        checks.that(
+            "cors_origins",
+            self.cors_origins.iter().all(|origin| is_origin(origin)),
+            "holds something other than \"*\" and origins such as https://example.org",
+        );
+        let (cert, key) = (&self.tls_cert, &self.tls_key);
+        let both_or_none = cert.as_os_str().is_empty() == key.as_os_str().is_empty();
+        checks.that("tls_cert", both_or_none, "and tls_key (DIARIST_TLS_KEY) must be set both, or none");
         checks.that("api_keys", self.api_keys.iter().all(|key| !key.trim().is_empty()), "holds an empty key");
     }
 
@@ -200,6 +219,12 @@ impl Settings {
     pub fn address(&self) -> Result<SocketAddr, ConfigError> {
         let found = self.listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
         found.ok_or_else(|| ConfigError::one(format!("listen is `{}`, no ADDRESS:PORT", self.listen)))
+    }
+
+    /// Certificate and private key, if TLS is wanted.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let files = TlsFiles { cert: self.tls_cert.clone(), key: self.tls_key.clone() };
+        (!files.cert.as_os_str().is_empty()).then_some(files)
     }
 
     /// What to compute on.
@@ -292,6 +317,13 @@ impl Settings {
             program => Some(program.into()),
         }
     }
+}
+
+/// Whether browsers send `origin` just so: scheme, host, and port unless it is the usual one.
+fn is_origin(origin: &str) -> bool {
+    origin == "*"
+        || url::Url::parse(origin)
+            .is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == origin)
 }
 
 fn or_else(path: &Path, default: impl FnOnce() -> PathBuf) -> PathBuf {
@@ -464,6 +496,22 @@ mod tests {
         assert!(message.contains("DIARIST_LISTN") && message.contains("listen"), "{message}");
         let message = load(&[("DIARIST_VAD_THRESHOLD", "nan")], &[]).err().unwrap();
         assert!(message.contains("0 to 1"), "{message}");
+    }
+
+    #[test]
+    fn origins_and_tls_files_that_cannot_work_are_named() {
+        for origin in ["example.org", "https://example.org/", "https://", "null", "https://example.org:443"] {
+            let message = load(&[("DIARIST_CORS_ORIGINS", origin)], &[]).err().unwrap();
+            assert!(message.contains("DIARIST_CORS_ORIGINS"), "{origin}: {message}");
+        }
+        let good = "*, https://example.org, http://localhost:3000, http://[::1]:1";
+        assert_eq!(load(&[("DIARIST_CORS_ORIGINS", good)], &[]).unwrap().cors_origins.len(), 4);
+
+        let message = load(&[("DIARIST_TLS_CERT", "cert.pem")], &[]).err().unwrap();
+        assert!(message.contains("DIARIST_TLS_KEY"), "{message}");
+        let message = load(&[("DIARIST_TLS_KEY", "key.pem")], &[]).err().unwrap();
+        assert!(message.contains("DIARIST_TLS_CERT"), "{message}");
+        assert!(load(&[], &[]).unwrap().tls().is_none());
     }
 
     #[test]

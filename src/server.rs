@@ -1,15 +1,20 @@
 //! The only wiring: settings to models, engines, pipeline and routes.
 //!
-//! `shape` decides how many workers there are, `sample` is what they are tried with.
+//! `shape` decides how many workers there are, `sample` is what they are tried with, `signals` ends it all.
 
 pub mod sample;
 pub mod shape;
+mod signals;
+
+pub use signals::exit_code;
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::api::{self, ApiOptions, Backend, Health};
+use crate::api::lifecycle::Ending;
+use crate::api::tls::{Tls, TlsError};
+use crate::api::{Api, ApiOptions, Backend, Health};
 use crate::asr::engine::{EnginePool, Factory, Priority, ReadSamples};
 use crate::asr::whisper::{EncoderEngine, WhisperModel, WhisperOptions, WhisperTranscriber};
 use crate::asr::{AsrError, DecodingOptions, Transcriber};
@@ -42,6 +47,9 @@ pub enum StartError {
     /// The stages cannot be started.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    /// The certificate or its key.
+    #[error("tls_cert and tls_key (DIARIST_TLS_CERT, DIARIST_TLS_KEY): {0}")]
+    Tls(#[from] TlsError),
     /// The network or the file system.
     #[error("{0}")]
     Io(String),
@@ -171,12 +179,13 @@ impl Backend for LocalBackend {
     }
 }
 
-/// Serves until SIGTERM or SIGINT. Running requests then have `shutdown_timeout_s` to finish; a second
-/// signal ends at once.
+/// Serves until SIGTERM or SIGINT. Running requests then have `shutdown_timeout_s` to finish, and the rest is
+/// told; a second signal ends the process at once (`signals`).
 ///
 /// # Errors
 /// When the port is taken, a needed part is missing, or the default model cannot be loaded.
-pub fn run(settings: &Settings) -> Result<(), StartError> {
+pub fn run(settings: &Settings) -> Result<Ending, StartError> {
+    let tls = settings.tls().map(Tls::load).transpose()?;
     let address = settings.address().map_err(|error| StartError::Io(error.to_string()))?;
     let parts = Parts::assemble_measured(settings)?;
     let scratch = parts.scratch.clone();
@@ -189,15 +198,17 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         ))
     })?;
     let address = listener.local_addr().map_err(|error| StartError::Io(error.to_string()))?;
-    let options = api_options(settings, scratch.clone());
+    let options = api_options(settings, scratch.clone(), tls);
     let backend = Arc::new(LocalBackend { parts, ready: AtomicBool::new(false) });
     let wanted: Vec<String> =
         std::iter::once(&settings.default_model).chain(&settings.preload).cloned().collect();
     actix_web::rt::System::new().block_on(async move {
-        let server = api::listen(options, backend.clone(), listener)
-            .map_err(|error| StartError::Io(error.to_string()))?;
-        tracing::info!("listening on http://{address}");
-        actix_web::rt::spawn(stop_on_signal(server.handle(), scratch));
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        signals::reload_on_hangup(options.tls.clone());
+        let api = Api::new(options, backend.clone());
+        let server = api.listen(listener).map_err(|error| StartError::Io(error.to_string()))?;
+        tracing::info!("listening on {scheme}://{address}");
+        let ending = signals::end_on_signal(api.clone(), server.handle(), scratch.clone());
         let handle = server.handle();
         let loading = actix_web::rt::task::spawn_blocking(move || get_ready(&backend, &wanted));
         let watcher = actix_web::rt::spawn(async move {
@@ -210,7 +221,14 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         server.await.map_err(|error| StartError::Io(error.to_string()))?;
         // The server ends at a signal, or because the models could not be loaded; then this says why. The
         // process cannot end before a load that has begun, so waiting for it costs nothing.
-        watcher.await.unwrap_or(Ok(()))
+        watcher.await.unwrap_or(Ok(()))?;
+        let ending = ending.get();
+        if !api.is_idle_soon().await {
+            // Ending the runtime would wait for it without end.
+            tracing::warn!("work that nobody waits for does not end");
+            signals::exit_now(ending, &scratch);
+        }
+        Ok(ending)
     })
 }
 
@@ -262,42 +280,21 @@ fn warm_up(models: &ModelManager<EnginePool>, name: &str) -> Result<(), StartErr
     Ok(())
 }
 
-async fn stop_on_signal(server: actix_web::dev::ServerHandle, scratch: Scratch) {
-    wait_for_signal().await;
-    tracing::info!("stopping: running requests may finish");
-    actix_web::rt::spawn(async move { server.stop(true).await });
-    wait_for_signal().await;
-    tracing::warn!("stopping at once");
-    scratch.close();
-    // Not `exit`: its cleaning up would take the engines' memory from under their running threads.
-    // SAFETY: ends the process; nothing is touched any more.
-    unsafe { libc::_exit(1) }
-}
-
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be received; stop the process by SIGKILL");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-fn api_options(settings: &Settings, scratch: Scratch) -> ApiOptions {
+fn api_options(settings: &Settings, scratch: Scratch, tls: Option<Tls>) -> ApiOptions {
     ApiOptions {
         max_upload_bytes: settings.max_upload_bytes,
         api_keys: settings.api_keys.clone(),
         scratch,
         max_running: settings.max_running,
         max_waiting: settings.max_waiting,
+        max_per_client: settings.max_per_client,
+        max_connections: settings.max_connections,
         cors_origins: settings.cors_origins.clone(),
         body_timeout_s: settings.body_timeout_s,
+        upload_timeout_s: settings.upload_timeout_s,
+        send_timeout_s: settings.send_timeout_s,
         shutdown_timeout_s: settings.shutdown_timeout_s,
+        tls,
         ..ApiOptions::default()
     }
 }

@@ -36,10 +36,25 @@ fn a_server_that_cannot_start_says_why_and_fails() {
         ("default_model=nothing", "the model `nothing` does not exist"),
         ("temp_dir=/nonexistent", "DIARIST_TEMP_DIR"),
         ("max_upload_bytes=-1", "1 to 9007199254740992"),
+        ("cors_origins=example.org", "DIARIST_CORS_ORIGINS"),
+        ("tls_cert=cert.pem", "DIARIST_TLS_KEY"),
     ] {
         let (code, said) = ends_with(serve(&[setting]));
         assert_eq!(code, Some(2), "{setting}: {said}");
         assert!(said.lines().any(|line| line.starts_with("diarist: ") && line.contains(reason)), "{said}");
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_ends_the_server_with_an_error() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/catalogue.toml");
+    for (path, reason) in
+        [("/nonexistent", "/nonexistent cannot be read"), (&*model.to_string_lossy(), "holds no certificate")]
+    {
+        let files = [format!("tls_cert={path}"), format!("tls_key={path}")];
+        let (code, said) = ends_with(serve(&[&files[0], &files[1]]));
+        assert_eq!((code, said.contains(reason)), (Some(2), true), "{said}");
+        assert!(said.contains("DIARIST_TLS_CERT"), "{said}");
     }
 }
 

@@ -194,6 +194,29 @@ fn the_other_routes_match_their_schemas() {
 }
 
 #[test]
+fn a_stopping_server_matches_its_schemas() {
+    let document = Document::read();
+    let app = spawn(Script::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(app.api.close());
+    for (path, url, status) in [
+        ("/v1/models", "/v1/models", 503),
+        ("/v1/models/{model}", "/v1/models/tiny", 503),
+        ("/health", "/health", 503),
+        ("/health/live", "/health/live", 200),
+        ("/health/ready", "/health/ready", 503),
+    ] {
+        let answer = app.get(url);
+        assert_eq!(answer.status, status, "{answer:?}");
+        document.check_answer("GET", path, &answer);
+    }
+    for (path, answer) in [(TRANSCRIPTIONS, app.transcribe(&[])), (TRANSLATIONS, app.translate(&[]))] {
+        assert_eq!(answer.status, 503);
+        document.check_answer("POST", path, &answer);
+    }
+}
+
+#[test]
 fn errors_match_their_schemas() {
     let document = Document::read();
     let check = |app: &App, fields: &[(&str, &str)], status| {

@@ -2,8 +2,9 @@
 //! every line gives one. `docs/benchmarks.md` says how to read them.
 //!
 //! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`,
-//! `first-text`, `memory` and `peers`.
+//! `first-text`, `memory`, `crowd` and `peers`.
 
+mod crowd;
 mod decode;
 mod fairness;
 mod first_text;
@@ -21,12 +22,13 @@ use std::process::ExitCode;
 /// A part measures and prints; `false` when a limit was broken.
 type Part = fn(&Path) -> bool;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("decode", decode::run),
     ("overhead", overhead::run),
     ("fairness", fairness::run),
     ("first-text", first_text::run),
     ("memory", memory::run),
+    ("crowd", crowd::run),
     ("peers", peers::run),
 ];
 

@@ -152,14 +152,14 @@ fn check(answer: &Answer, truth: &[Spoken]) -> f64 {
     last_error
 }
 
-/// Looks at a process's memory on a thread of its own.
-struct Watch {
+/// Looks at a process's memory on a thread of its own, until its end is asked for.
+pub struct Watch {
     ended: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Vec<f64>>,
 }
 
 impl Watch {
-    fn start(process: u32) -> Self {
+    pub fn start(process: u32) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&ended);
         let thread = std::thread::spawn(move || {
@@ -173,13 +173,15 @@ impl Watch {
         Self { ended, thread }
     }
 
-    fn end(self) -> Vec<f64> {
+    /// The samples, in MiB.
+    pub fn end(self) -> Vec<f64> {
         self.ended.store(true, Ordering::Release);
         self.thread.join().unwrap()
     }
 }
 
-fn anonymous_mib(process: u32) -> f64 {
+/// A process's own memory at this moment, in MiB; 0 where the system does not tell.
+pub fn anonymous_mib(process: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());

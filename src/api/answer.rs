@@ -23,10 +23,12 @@ use crate::time::samples_to_seconds;
 use crate::transcript::{Task, Transcript};
 
 use super::admission::Place;
+use super::client::Client;
 use super::context::RequestContext;
 use super::error::ApiError;
 use super::form::request::{SpeechRequest, model_name, parse};
 use super::form::{self, Form, FormLimits, Upload};
+use super::lifecycle::Lifecycle;
 use super::line::Ask;
 use super::pour::Pour;
 use super::{ApiState, Backend, sse};
@@ -73,11 +75,24 @@ impl Endpoint {
     }
 }
 
-/// Answers one request to `endpoint`.
+/// Answers one request to `endpoint`, or says that the server stops before it can.
 ///
 /// # Errors
 /// Whatever is found before the first byte of the answer.
 pub async fn answer(
+    endpoint: Endpoint,
+    http: &HttpRequest,
+    payload: web::Payload,
+    state: &ApiState,
+) -> Result<HttpResponse, ApiError> {
+    tokio::select! {
+        biased;
+        answer = work(endpoint, http, payload, state) => answer,
+        () = state.lifecycle.cut_off() => Err(Lifecycle::last_words()),
+    }
+}
+
+async fn work(
     endpoint: Endpoint,
     http: &HttpRequest,
     payload: web::Payload,
@@ -90,7 +105,7 @@ pub async fn answer(
     }
     let limits = limits(state);
     refuse_large(http, &limits)?;
-    let slot = state.admission.enter()?;
+    let slot = state.admission.enter(Client::of(http))?;
     form::check_room(http.headers(), &limits)?;
     let check_model = |name: &str| known_model(&*state.backend, model_name(name)?);
     let form = form::receive(endpoint, http.headers(), payload, &limits, check_model).await?;
@@ -100,7 +115,7 @@ pub async fn answer(
     let place = state.admission.start(slot, ask).await;
     let job = Job::start(&state.backend, speech.request.clone(), upload, place, speech.stream);
     if speech.stream {
-        return sse::answer(job, speech, context).await;
+        return sse::answer(job, speech, context, state.lifecycle.clone()).await;
     }
     let mut outcome = job.finish().await?;
     outcome.transcript.warnings.splice(0..0, speech.warnings);
@@ -133,6 +148,7 @@ fn limits(state: &ApiState) -> FormLimits<'_> {
         max_upload_bytes: state.options.max_upload_bytes,
         idle: Duration::from_secs(state.options.body_timeout_s.max(1)),
         scratch: &state.options.scratch,
+        longest: Duration::from_secs(state.options.upload_timeout_s.max(1)),
     }
 }
 

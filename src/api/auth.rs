@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::ApiState;
+use super::client::Client;
 use super::error::ApiError;
 
 /// Where Azure's clients put the key.
@@ -27,21 +28,21 @@ impl Keys {
         Self(keys.iter().map(|key| key.trim()).filter(|key| !key.is_empty()).map(digest).collect())
     }
 
-    /// Lets a request with these headers through.
+    /// Lets a request with these headers through; gives the digest of its key, where keys are configured.
     ///
     /// # Errors
     /// 401 when keys are configured and none of them was presented.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub fn check(&self, headers: &HeaderMap) -> Result<Option<[u8; 32]>, ApiError> {
         if self.0.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let authorization = text(AUTHORIZATION.as_str());
         let bearer = authorization.as_deref().and_then(bearer);
         let azure = text(API_KEY);
         let presented = [bearer, azure.as_deref().map(str::trim)];
-        if presented.iter().flatten().any(|key| self.knows(key)) {
-            return Ok(());
+        if let Some(known) = presented.iter().flatten().find_map(|key| self.known(key)) {
+            return Ok(Some(known));
         }
         Err(match presented.into_iter().flatten().next() {
             Some(key) => ApiError::unauthorized(
@@ -58,15 +59,15 @@ impl Keys {
         })
     }
 
-    /// Looks at every key, whichever matches.
-    fn knows(&self, key: &str) -> bool {
+    /// The digest of `key`, if it is one of the keys. Looks at every key, whichever matches.
+    fn known(&self, key: &str) -> Option<[u8; 32]> {
         let key = digest(key);
         let hit = self.0.iter().fold(Choice::from(0), |hit, known| hit | known.ct_eq(&key));
-        hit.into()
+        bool::from(hit).then_some(key)
     }
 }
 
-/// Middleware: answers 401 before anything of the body is read.
+/// Middleware: answers 401 before anything of the body is read, and notes who sends what is let through.
 ///
 /// # Errors
 /// When no key, or a wrong one, was sent.
@@ -76,7 +77,10 @@ where
 {
     let state = request.app_data::<web::Data<ApiState>>().expect("the app is built with its state");
     match state.keys.check(request.headers()) {
-        Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
+        Ok(key) => {
+            key.map_or_else(|| Client::at_address(&request), Client::Key).note(&request);
+            Ok(next.call(request).await?.map_into_boxed_body())
+        }
         Err(error) => Ok(request.into_response(error.error_response())),
     }
 }

@@ -7,18 +7,19 @@ use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
+    HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tracing::Instrument;
@@ -26,10 +27,23 @@ use uuid::Uuid;
 
 use crate::pipeline::Stage;
 
+use super::ApiState;
+use super::connection::{Busy, Connection};
 use super::error::ApiError;
+use super::tally::Held;
 
 /// Header that carries the request's id, both ways.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What keeps browsers from taking an answer for a page, should one ever be opened as such.
+const SAFETY: [(HeaderName, &str); 4] = [
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (REFERRER_POLICY, "no-referrer"),
+];
+/// Bytes of an answer that are handed over at once. Whole answers would count as sent while most of their bytes
+/// still wait for the client.
+const PIECE_BYTES: usize = 64 << 10;
 /// Version that OpenAI's API has been announcing since it began.
 const API_VERSION: &str = "2020-10-01";
 /// Client gone before its answer: the status in the log.
@@ -42,6 +56,7 @@ pub struct RequestContext {
     path: String,
     since: Instant,
     notes: RefCell<Notes>,
+    _busy: Option<Busy>,
 }
 
 /// What is learned on the way.
@@ -52,6 +67,8 @@ struct Notes {
     upload_bytes: u64,
     audio_s: f64,
     timings: Vec<(Stage, Duration)>,
+    /// Given back with the context.
+    visit: Option<Held>,
 }
 
 impl RequestContext {
@@ -64,6 +81,7 @@ impl RequestContext {
             path: request.path().chars().take(200).collect(),
             since: Instant::now(),
             notes: RefCell::default(),
+            _busy: request.request().conn_data::<Connection>().map(Connection::busy),
         })
     }
 
@@ -71,6 +89,11 @@ impl RequestContext {
     pub fn of(request: &HttpRequest) -> Rc<Self> {
         let extensions = request.extensions();
         Rc::clone(extensions.get::<Rc<Self>>().expect("every request passes through `finish`"))
+    }
+
+    /// Keeps `visit` for as long as the request lasts.
+    pub fn hold(&self, visit: Held) {
+        self.notes.borrow_mut().visit = Some(visit);
     }
 
     /// Remembers what was uploaded.
@@ -104,7 +127,12 @@ impl RequestContext {
             HeaderValue::from(self.since.elapsed().as_millis() as u64),
         );
         headers.insert(HeaderName::from_static("openai-version"), HeaderValue::from_static(API_VERSION));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        for (name, value) in SAFETY {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         if !headers.contains_key(ACCESS_CONTROL_EXPOSE_HEADERS) {
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("X-Request-ID"));
         }
@@ -139,12 +167,16 @@ where
 {
     let context = RequestContext::new(&request);
     request.extensions_mut().insert(Rc::clone(&context));
+    let lifecycle = request.app_data::<web::Data<ApiState>>().map(|state| state.lifecycle.clone());
     let span = tracing::info_span!("request", id = %context.id);
     let answer = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await;
     match answer {
         Ok(Ok(response)) => Ok(with_envelope(response.map_into_boxed_body()).map_body(|head, body| {
             context.decorate(head.status, &mut head.headers);
-            BoxBody::new(TracedBody { body, _context: context })
+            if lifecycle.is_some_and(|lifecycle| lifecycle.is_stopping()) {
+                head.set_connection_type(ConnectionType::Close);
+            }
+            BoxBody::new(TracedBody { body, rest: Bytes::new(), _context: context })
         })),
         Ok(Err(error)) => Err(decorated(&context, HttpResponse::from_error(error))),
         Err(_panic) => {
@@ -179,9 +211,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes() == crate::output::JSON_TYPE.as_bytes())
 }
 
-/// A body that keeps the context until it has been sent.
+/// A body that keeps the context until it has been sent, piece by piece.
 struct TracedBody {
     body: BoxBody,
+    /// What is left of the last chunk.
+    rest: Bytes,
     _context: Rc<RequestContext>,
 }
 
@@ -193,7 +227,15 @@ impl MessageBody for TracedBody {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(cx)
+        let this = self.get_mut();
+        if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_next(cx)) {
+                Some(Ok(chunk)) => this.rest = chunk,
+                end => return Poll::Ready(end),
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        Poll::Ready(Some(Ok(piece)))
     }
 }
 

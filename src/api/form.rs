@@ -48,6 +48,8 @@ pub struct FormLimits<'a> {
     pub max_upload_bytes: u64,
     /// Longest silence of the client.
     pub idle: Duration,
+    /// Longest time for the whole body.
+    pub longest: Duration,
     /// Where the file goes.
     pub scratch: &'a Scratch,
 }
@@ -87,7 +89,7 @@ pub async fn receive(
     check_model: impl Fn(&str) -> Result<(), ApiError>,
 ) -> Result<Form, ApiError> {
     let canonical = part::boundary(headers)?;
-    let (body, watch) = LimitedBody::new(payload.into_inner(), limits.max_upload_bytes, limits.idle);
+    let (body, watch) = LimitedBody::new(payload.into_inner(), limits);
     let mut parts = Multipart::new(&canonical, body.clone());
     let mut intake = Intake {
         endpoint,

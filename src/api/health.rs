@@ -11,6 +11,9 @@ use crate::output::{JSON_TYPE, json::to_json};
 
 use super::{ApiState, Health};
 
+/// Requests can be served.
+const OK: &str = "ok";
+
 #[derive(Serialize)]
 struct Body<'a> {
     status: &'static str,
@@ -39,27 +42,35 @@ impl<'a> ModelBody<'a> {
     }
 }
 
-/// `GET /health`: 200 `ok` or 503 `loading`, with the models.
+/// `GET /health`: 200 `ok`, or 503 `loading` or `stopping`, with the models.
 pub async fn health(state: web::Data<ApiState>) -> HttpResponse {
     let health = state.backend.health();
-    answer(&health, Some(health.models.iter().map(ModelBody::of).collect()))
+    answer(status(&state, &health), Some(health.models.iter().map(ModelBody::of).collect()))
 }
 
 /// `GET /health/ready`: the same without the models.
 pub async fn ready(state: web::Data<ApiState>) -> HttpResponse {
-    answer(&state.backend.health(), None)
+    answer(status(&state, &state.backend.health()), None)
 }
 
 /// `GET /health/live`: 200 whatever the models do.
 pub async fn live() -> HttpResponse {
-    answer(&Health { ready: true, models: Vec::new() }, None)
+    answer(OK, None)
 }
 
-fn answer(health: &Health, models: Option<Vec<ModelBody<'_>>>) -> HttpResponse {
-    let (code, status) =
-        if health.ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "loading") };
+/// In one word, whether requests can be served.
+fn status(state: &ApiState, health: &Health) -> &'static str {
+    match (state.lifecycle.is_stopping(), health.ready) {
+        (true, _) => "stopping",
+        (false, true) => OK,
+        (false, false) => "loading",
+    }
+}
+
+fn answer(status: &'static str, models: Option<Vec<ModelBody<'_>>>) -> HttpResponse {
+    let code = if status == OK { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = HttpResponseBuilder::new(code);
-    if !health.ready {
+    if status != OK {
         response.insert_header(("retry-after", 1));
     }
     response.content_type(JSON_TYPE).body(to_json(&Body { status, models }))

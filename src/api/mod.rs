@@ -1,6 +1,6 @@
 //! The HTTP server: OpenAI's routes in front of the pipeline. The only room, with `server`, that knows actix.
 //!
-//! A request passes `context` (id, headers, log line), `auth`, then its handler, one file per path. The two
+//! A request passes `context` (id, headers, log line), `auth`, `lifecycle`, then its handler, one file per path. The two
 //! that take a recording share `answer`: `admission` gives a slot, `line` a turn, `form` streams the file to disk
 //! and parses the fields, the backend runs, `output` (through `pour`, when it is long) or `sse` tells the result.
 //! What does the work is behind `Backend`, so
@@ -9,14 +9,20 @@
 pub mod admission;
 mod answer;
 pub mod auth;
+mod client;
+mod connection;
 mod context;
 pub mod error;
 mod form;
 mod health;
+pub mod lifecycle;
 pub mod line;
 mod models;
 mod pour;
+mod socket;
 mod sse;
+mod tally;
+pub mod tls;
 mod transcriptions;
 mod translations;
 
@@ -36,9 +42,11 @@ use crate::models::manager::ModelStatus;
 use crate::pipeline::{Control, Outcome, PipelineError, Request};
 use crate::scratch::Scratch;
 
-use admission::Admission;
+use admission::{Admission, Limits};
 use auth::Keys;
 use error::ApiError;
+use lifecycle::{Ending, Lifecycle};
+use tls::Tls;
 
 /// Every route, in the order of `openapi.yaml`: method, path.
 pub const ROUTES: [(&str, &str); 7] = [
@@ -54,12 +62,11 @@ pub const ROUTES: [(&str, &str); 7] = [
 /// How long a connection whose upload was refused is read on, so that a client which sends everything
 /// before it reads still finds its answer. Also how long a client may take to close.
 const LINGER: Duration = Duration::from_secs(30);
-/// How long an idle connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// Threads of a worker for blocking work beside the running requests: answers being written, files being closed.
 const SPARE_THREADS: usize = 32;
-/// How long the head of a request may take.
+/// How long connections may take to hand over what has been answered, in seconds, when the server ends.
+const FLUSH_S: u64 = 5;
+/// How long the head of a request, or a TLS handshake, may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Does what the routes promise. Implemented by `server` over pipeline and models.
@@ -105,14 +112,27 @@ pub struct ApiOptions {
     pub max_running: usize,
     /// Further requests that may upload and wait; the next one is answered with 429.
     pub max_waiting: usize,
+    /// Requests of one key, or of one address where there are no keys, that may run or wait; 0: no limit.
+    pub max_per_client: usize,
+    /// Connections at once, those without a request included; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// Time for which a connection is kept between two requests, in seconds; longer than the clients keep theirs, or
+    /// they would meet closed ones.
+    pub keep_alive_s: u64,
     /// Origins whose pages may call the server from a browser; `*` allows all, none sends no CORS headers.
     pub cors_origins: Vec<String>,
     /// Longest silence of a client in the middle of its upload, in seconds.
     pub body_timeout_s: u64,
+    /// Longest time that a whole upload may take, in seconds.
+    pub upload_timeout_s: u64,
+    /// Longest time that a client may leave its answer untouched, in seconds.
+    pub send_timeout_s: u64,
     /// How long a graceful stop waits for requests that run, in seconds.
     pub shutdown_timeout_s: u64,
     /// Threads that talk HTTP; the work itself is done elsewhere.
     pub workers: usize,
+    /// Certificate and key; none: no TLS.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ApiOptions {
@@ -123,10 +143,16 @@ impl Default for ApiOptions {
             scratch: Scratch::default(),
             max_running: 2,
             max_waiting: 32,
+            max_per_client: 0,
+            max_connections: 1_024,
+            keep_alive_s: 75,
             cors_origins: Vec::new(),
             body_timeout_s: 30,
+            upload_timeout_s: 21_600,
+            send_timeout_s: 60,
             shutdown_timeout_s: 30,
             workers: 2,
+            tls: None,
         }
     }
 }
@@ -140,10 +166,16 @@ impl std::fmt::Debug for ApiOptions {
             scratch,
             max_running,
             max_waiting,
+            max_per_client,
+            max_connections,
+            keep_alive_s,
             cors_origins,
             body_timeout_s,
+            upload_timeout_s,
+            send_timeout_s,
             shutdown_timeout_s,
             workers,
+            tls,
         } = self;
         f.debug_struct("ApiOptions")
             .field("max_upload_bytes", max_upload_bytes)
@@ -151,10 +183,16 @@ impl std::fmt::Debug for ApiOptions {
             .field("scratch", scratch)
             .field("max_running", max_running)
             .field("max_waiting", max_waiting)
+            .field("max_per_client", max_per_client)
+            .field("max_connections", max_connections)
+            .field("keep_alive_s", keep_alive_s)
             .field("cors_origins", cors_origins)
             .field("body_timeout_s", body_timeout_s)
+            .field("upload_timeout_s", upload_timeout_s)
+            .field("send_timeout_s", send_timeout_s)
             .field("shutdown_timeout_s", shutdown_timeout_s)
             .field("workers", workers)
+            .field("tls", &tls.is_some())
             .finish()
     }
 }
@@ -165,22 +203,62 @@ pub struct ApiState {
     options: ApiOptions,
     keys: Keys,
     admission: Admission,
+    lifecycle: Lifecycle,
 }
 
-/// A server on `listener`, which runs once it is awaited in an actix system. It handles no signals: use
-/// `Server::handle().stop(graceful)`.
+/// A server on `listener`, which runs once it is awaited in an actix system, until `Server::handle().stop(graceful)`.
 ///
 /// # Errors
 /// When the listener cannot be used.
 pub fn listen(options: ApiOptions, backend: Arc<dyn Backend>, listener: TcpListener) -> io::Result<Server> {
+    Api::new(options, backend).listen(listener)
+}
+
+/// The routes over one backend, and their state. Cloning shares it.
+#[derive(Clone)]
+pub struct Api(web::Data<ApiState>);
+
+impl Api {
+    /// Nothing listens yet.
+    pub fn new(options: ApiOptions, backend: Arc<dyn Backend>) -> Self {
+        Self(web::Data::new(ApiState {
+            backend,
+            keys: Keys::new(&options.api_keys),
+            admission: Admission::new(Limits {
+                running: options.max_running,
+                waiting: options.max_waiting,
+                per_client: options.max_per_client,
+            }),
+            lifecycle: Lifecycle::default(),
+            options,
+        }))
+    }
+
+    /// As the function `listen`.
+    ///
+    /// # Errors
+    /// When the listener cannot be used.
+    pub fn listen(&self, listener: TcpListener) -> io::Result<Server> {
+        serve(self.0.clone(), listener)
+    }
+
+    /// Lets no more requests in, waits for those that are there (`ApiOptions::shutdown_timeout_s`), tells the rest, and
+    /// returns. The server goes on saying that it stops until it is stopped.
+    pub async fn close(&self) -> Ending {
+        self.0.lifecycle.stop(Duration::from_secs(self.0.options.shutdown_timeout_s)).await
+    }
+
+    /// Gives work that nobody waits for any more a moment to end, and to take its files with it; whether it did.
+    pub async fn is_idle_soon(&self) -> bool {
+        lifecycle::ends_soon(self.0.admission.empty()).await
+    }
+}
+
+fn serve(state: web::Data<ApiState>, listener: TcpListener) -> io::Result<Server> {
+    let options = state.options.clone();
     let workers = options.workers.max(1);
-    let (shutdown_timeout_s, max_running) = (options.shutdown_timeout_s, options.max_running);
-    let state = web::Data::new(ApiState {
-        backend,
-        keys: Keys::new(&options.api_keys),
-        admission: Admission::new(options.max_running, options.max_waiting),
-        options,
-    });
+    let keep_alive = Duration::from_secs(options.keep_alive_s.max(1));
+    socket::keep_watch(&listener, Duration::from_secs(options.send_timeout_s.max(1)))?;
     let app = move || {
         let origins = &state.options.cors_origins;
         App::new()
@@ -190,25 +268,33 @@ pub fn listen(options: ApiOptions, backend: Arc<dyn Backend>, listener: TcpListe
             .configure(routes)
             .default_service(web::to(unknown_url))
     };
-    Ok(HttpServer::new(app)
+    let server = HttpServer::new(app)
         .workers(workers)
         // Any worker may be the one that all running requests came to.
-        .worker_max_blocking_threads(max_running + SPARE_THREADS)
-        .keep_alive(KEEP_ALIVE)
+        .worker_max_blocking_threads(options.max_running + SPARE_THREADS)
+        .max_connections(options.max_connections.div_ceil(workers).max(1))
+        .tls_handshake_timeout(HEAD_TIMEOUT)
+        .on_connect(connection::watch(keep_alive + HEAD_TIMEOUT))
+        .keep_alive(keep_alive)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(LINGER)
         // A client that has gone away ends its handler at once, and with it the work.
         .h1_allow_half_closed(false)
-        .shutdown_timeout(shutdown_timeout_s)
-        .disable_signals()
-        .listen(listener)?
-        .run())
+        // Requests have had their time when the server is stopped; this is for what is still on its way out.
+        .shutdown_timeout(FLUSH_S)
+        .disable_signals();
+    let server = match options.tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls.server_config())?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
 }
 
 /// The route table, in the order of `openapi.yaml`.
 fn routes(app: &mut web::ServiceConfig) {
     app.service(
         web::scope("/v1")
+            .wrap(from_fn(lifecycle::gate))
             .wrap(from_fn(auth::guard))
             .service(resource("/audio/transcriptions", "POST").route(web::post().to(transcriptions::create)))
             .service(resource("/audio/translations", "POST").route(web::post().to(translations::create)))

@@ -30,6 +30,7 @@ use super::answer::Job;
 use super::context::RequestContext;
 use super::error::ApiError;
 use super::form::request::SpeechRequest;
+use super::lifecycle::Lifecycle;
 use super::pour::Pour;
 
 /// Silence after which a comment is sent, so that nothing in between gives the connection up.
@@ -68,6 +69,7 @@ pub async fn answer(
     mut job: Job,
     speech: SpeechRequest,
     context: Rc<RequestContext>,
+    lifecycle: Lifecycle,
 ) -> Result<HttpResponse, ApiError> {
     let mut telling = Telling::new(&speech);
     let mut source = Source::Job;
@@ -82,7 +84,7 @@ pub async fn answer(
             }
         }
     }
-    let frames = Frames { job, source, telling, warnings: speech.warnings, context };
+    let frames = Frames { job, source, telling, warnings: speech.warnings, context, lifecycle };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -97,6 +99,7 @@ struct Frames {
     telling: Telling,
     warnings: Vec<Warning>,
     context: Rc<RequestContext>,
+    lifecycle: Lifecycle,
 }
 
 /// Where the next frames come from.
@@ -132,12 +135,29 @@ impl Frames {
                     }
                     return piece;
                 }
-                Source::Job => self.listen().await,
+                Source::Job => self.listen_unless_cut_off().await,
             }
         }
     }
 
-    /// Waits for what happens next in the job.
+    /// Waits for what happens next in the job, or for the moment when the server will wait no longer.
+    async fn listen_unless_cut_off(&mut self) {
+        let lifecycle = self.lifecycle.clone();
+        tokio::select! {
+            biased;
+            () = self.listen() => {}
+            () = lifecycle.cut_off() => self.fail(&Lifecycle::last_words()),
+        }
+    }
+
+    /// Ends the stream with an error.
+    fn fail(&mut self, error: &ApiError) {
+        self.telling.ready.push_back(frame(&error.envelope()));
+        self.source = Source::Nothing;
+    }
+
+    /// Waits for what happens next in the job. Nothing is lost when it is dropped while it waits for an event; the
+    /// end of the job is waited for once.
     async fn listen(&mut self) {
         match tokio::time::timeout(PING_EVERY, self.job.events.recv()).await {
             Err(_silence) => self.telling.ready.push_back(PING.to_owned()),
@@ -147,10 +167,7 @@ impl Frames {
                     let warnings = std::mem::take(&mut self.warnings);
                     self.source = Source::Ending(self.telling.end(outcome, warnings, &self.context));
                 }
-                Err(error) => {
-                    self.telling.ready.push_back(frame(&error.envelope()));
-                    self.source = Source::Nothing;
-                }
+                Err(error) => self.fail(&error),
             },
         }
     }

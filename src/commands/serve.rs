@@ -34,8 +34,8 @@ impl ServeArgs {
     }
 }
 
-/// Serves until a signal.
+/// Serves until a signal. The exit code says whether every request had its answer.
 pub fn run(settings: Settings) -> Result<ExitCode, String> {
-    server::run(&settings).map_err(|error| error.to_string())?;
-    Ok(ExitCode::SUCCESS)
+    let ending = server::run(&settings).map_err(|error| error.to_string())?;
+    Ok(ExitCode::from(server::exit_code(ending)))
 }

@@ -50,3 +50,36 @@ fn an_upload_that_breaks_off_frees_its_place_and_its_file() {
     eventually("the upload is gone", || app.uploads() == 0);
     eventually("the place is free", || app.transcribe(&[]).status == 200);
 }
+
+#[test]
+fn whoever_leaves_the_line_frees_its_place_and_its_file() {
+    let app = spawn_with(Script { hold: true, ..Script::default() }, |options| {
+        (options.max_running, options.max_waiting) = (1, 1);
+    });
+    let running = send(&app, &[]);
+    eventually("one runs", || app.runs() == 1);
+    let waiting = send(&app, &[]);
+    eventually("one waits", || app.uploads() == 2);
+    app.transcribe(&[]).error(429);
+    drop(waiting);
+    eventually("its upload is gone", || app.uploads() == 1);
+    let other = send(&app, &[]);
+    eventually("its place is free", || app.uploads() == 2);
+    drop((running, other));
+    eventually("all is free", || app.uploads() == 0);
+    assert_eq!(app.runs(), 1, "who left the line was never worked for");
+}
+
+#[test]
+fn a_reader_that_leaves_a_long_answer_frees_its_transcript() {
+    for fields in [&[("response_format", "verbose_json")][..], &[("stream", "true")]] {
+        // Told at the end alone, so that a stream has much to write there.
+        let app = spawn(Script { repeat: 200_000, mute: true, ..Script::default() });
+        let mut stream = send(&app, fields);
+        stream.read_exact(&mut [0; 1_000]).unwrap();
+        let held = || open_files(std::process::id(), app.temp_dir.path());
+        assert!(held() > 0, "the transcript lies in a file while it is being sent");
+        drop(stream);
+        eventually("the transcript is let go", || held() == 0);
+    }
+}

@@ -8,6 +8,7 @@ mod limits;
 mod malformed;
 mod models;
 mod routes;
+mod stopping;
 mod stream;
 mod support;
 mod transcriptions;

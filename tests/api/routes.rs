@@ -91,3 +91,30 @@ fn browsers_may_call_when_their_origin_is_configured() {
     let open = spawn_with(Script::default(), |options| options.cors_origins = vec!["*".into()]);
     assert_eq!(preflight(&open, "https://any.example").0, 200);
 }
+
+#[test]
+fn no_page_of_another_origin_may_read_answers_unless_it_is_configured() {
+    for origins in [vec![], vec!["https://good.example".to_owned()]] {
+        let app = spawn_with(Script::default(), |options| options.cors_origins = origins);
+        let request = app.client.get(app.url("/v1/models")).header("origin", "https://bad.example");
+        let response = request.send().unwrap();
+        assert!(response.headers().get("access-control-allow-origin").is_none());
+        assert!(response.headers().get("access-control-allow-credentials").is_none());
+    }
+}
+
+#[test]
+fn no_answer_is_taken_for_a_page_or_kept_by_others() {
+    let app = spawn(Script::default());
+    for answer in [app.transcribe(&[]), app.get("/v1/models"), app.get("/health"), app.get("/nope")] {
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{answer:?}");
+        }
+    }
+}

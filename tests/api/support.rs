@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use diarist::api::{ApiOptions, Backend, Health, listen};
+use diarist::api::{Api, ApiOptions, Backend, Health};
 use diarist::audio::AudioError;
 use diarist::language::Language;
 use diarist::models::ModelError;
@@ -114,7 +114,7 @@ impl Backend for FakeBackend {
                 language_probability: None,
                 duration: seconds_to_samples(DURATION),
                 text_tokens: segments.iter().map(Segment::text_tokens).sum(),
-                segments: stored(segments),
+                segments: stored(segments, request.source.path.parent().expect("uploads lie in a folder")),
                 turns: Vec::new(),
                 dropped: if request.guard == Some(true) { vec![dropped()] } else { Vec::new() },
                 coverage: (request.coverage == Some(true)).then(coverage),
@@ -198,8 +198,8 @@ impl Script {
 }
 
 /// As the pipeline stores them.
-fn stored(segments: Vec<Segment>) -> Segments {
-    let mut stored = Segments::spilling_into(&Scratch::default());
+fn stored(segments: Vec<Segment>, folder: &std::path::Path) -> Segments {
+    let mut stored = Segments::spilling_into(&Scratch::within(folder));
     segments.into_iter().for_each(|segment| stored.push(segment).unwrap());
     stored
 }
@@ -244,6 +244,7 @@ pub struct App {
     pub backend: Arc<FakeBackend>,
     pub temp_dir: tempfile::TempDir,
     pub client: reqwest::blocking::Client,
+    pub api: Api,
     handle: actix_web::dev::ServerHandle,
 }
 
@@ -278,16 +279,17 @@ pub fn spawn_with(script: Script, change: impl FnOnce(&mut ApiOptions)) -> App {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
-    let shared: Arc<dyn Backend> = backend.clone();
+    let api = Api::new(options, backend.clone());
+    let served = api.clone();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async {
-            let server = listen(options, shared, listener).unwrap();
+            let server = served.listen(listener).unwrap();
             sender.send(server.handle()).unwrap();
             server.await.unwrap();
         });
     });
     let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-    App { address, backend, temp_dir, client, handle: receiver.recv().unwrap() }
+    App { address, backend, temp_dir, client, api, handle: receiver.recv().unwrap() }
 }
 
 impl App {
@@ -341,6 +343,14 @@ impl App {
     pub fn uploads(&self) -> usize {
         std::fs::read_dir(self.temp_dir.path()).unwrap().count()
     }
+}
+
+/// How many files of `folder` the process `id` holds open, deleted ones included.
+pub fn open_files(id: u32, folder: &std::path::Path) -> usize {
+    let open = std::fs::read_dir(format!("/proc/{id}/fd")).expect("the process runs, on Linux");
+    open.flatten()
+        .filter(|file| std::fs::read_link(file.path()).is_ok_and(|target| target.starts_with(folder)))
+        .count()
 }
 
 /// A whole answer.

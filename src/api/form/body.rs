@@ -15,6 +15,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::api::error::ApiError;
 
+use super::FormLimits;
+
 /// Slowest pace at which an upload may go on, in bytes per second, so that a trickle does not hold a slot
 /// for days.
 const MIN_BYTES_PER_S: u64 = 1_024;
@@ -57,6 +59,8 @@ struct Inner {
     payload: Payload,
     limit: u64,
     idle: Duration,
+    /// When the body must be there.
+    end: Instant,
     since: Instant,
     received: u64,
     ended: bool,
@@ -66,14 +70,16 @@ struct Inner {
 }
 
 impl LimitedBody {
-    /// `payload`, of at most `limit` bytes and never silent for longer than `idle`.
-    pub fn new(payload: Payload, limit: u64, idle: Duration) -> (Self, Watch) {
+    /// `payload`, held to the limits on its size and pace.
+    pub fn new(payload: Payload, limits: &FormLimits<'_>) -> (Self, Watch) {
         let watch = Watch::default();
+        let now = Instant::now();
         let inner = Inner {
             payload,
-            limit,
-            idle,
-            since: Instant::now(),
+            limit: limits.max_upload_bytes,
+            idle: limits.idle,
+            end: now + limits.longest,
+            since: now,
             received: 0,
             ended: false,
             alarm: None,
@@ -108,6 +114,10 @@ impl Inner {
                 if self.received > self.limit {
                     return self.end(Verdict::TooLarge);
                 }
+                // Whoever never pauses meets no alarm.
+                if Instant::now() > self.end {
+                    return self.end(Verdict::TooSlow);
+                }
                 Poll::Ready(Some(Ok(chunk)))
             }
             Poll::Ready(end) => {
@@ -129,7 +139,7 @@ impl Inner {
     fn deadline(&self) -> Instant {
         let at_min_pace = Duration::from_secs(self.received / MIN_BYTES_PER_S);
         let silence = Instant::now() + self.idle;
-        silence.min(self.since + self.idle * 2 + at_min_pace)
+        silence.min(self.since + self.idle * 2 + at_min_pace).min(self.end)
     }
 
     fn end(&mut self, verdict: Verdict) -> Poll<Option<Result<Bytes, PayloadError>>> {

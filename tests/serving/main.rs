@@ -1,0 +1,11 @@
+//! The built program as a server: how it ends, what it does for clients that leave, TLS, and what its log never shows.
+
+mod leaving;
+mod secrets;
+mod stopping;
+mod support;
+mod tls;
+
+#[allow(dead_code, reason = "made for the pipeline's tests; these use its recordings")]
+#[path = "../pipeline/support.rs"]
+mod recordings;
