@@ -6,9 +6,11 @@ pub mod sample;
 pub mod shape;
 
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crate::api::{self, ApiOptions, Backend, Health};
 use crate::asr::engine::{EnginePool, Factory, Priority, ReadSamples};
@@ -18,11 +20,12 @@ use crate::cancel::CancelToken;
 use crate::config::Settings;
 use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec};
-use crate::models::manager::{Loaded, ModelManager};
+use crate::models::manager::{Loaded, Loader, ModelManager};
 use crate::pipeline::{Control, Outcome, Pipeline, PipelineError, Request, VadFactory};
 use crate::runtime::cores::Shape;
 use crate::runtime::device::{self, Device};
 use crate::runtime::onnx;
+use crate::telemetry::metrics::{Engines, Metrics};
 use crate::time::SAMPLE_RATE;
 use crate::vad::{SileroVad, VadError};
 
@@ -54,6 +57,8 @@ pub struct Parts {
     pub models: Arc<ModelManager<EnginePool>>,
     /// The stages.
     pub pipeline: Arc<Pipeline>,
+    /// What all of them count.
+    pub metrics: Metrics,
 }
 
 impl Parts {
@@ -84,11 +89,15 @@ impl Parts {
         let options = settings.models();
         let catalogue = Arc::new(Catalogue::open(&options)?);
         let vad = vad_factory(&catalogue)?;
-        let loader = speech_loader(device, shape(device, &catalogue), settings.encoder());
+        let metrics = Metrics::new();
+        let shape = shape(device, &catalogue);
+        let loader = speech_loader(device, shape, settings.encoder(), metrics.engines.clone());
+        let loader = counted(loader, metrics.engines.clone());
         let models = Arc::new(ModelManager::new(Arc::clone(&catalogue), loader, &options));
-        let pipeline = Arc::new(Pipeline::new(settings.pipeline(), Arc::clone(&models), vad));
+        let pipeline = Pipeline::new(settings.pipeline(), Arc::clone(&models), vad);
+        let pipeline = Arc::new(pipeline.counted(metrics.work.clone()));
         pipeline.warm_up()?;
-        Ok(Self { catalogue, models, pipeline })
+        Ok(Self { catalogue, models, pipeline, metrics })
     }
 }
 
@@ -112,7 +121,8 @@ fn speech_loader(
     device: Device,
     shape: Shape,
     encoder: EncoderEngine,
-) -> crate::models::manager::Loader<EnginePool> {
+    engines: Engines,
+) -> Loader<EnginePool> {
     let Shape { workers, threads } = shape;
     tracing::info!(device = device.name(), workers, threads, ?encoder, "recognition");
     Box::new(move |spec: &ModelSpec| {
@@ -123,8 +133,24 @@ fn speech_loader(
         let path = spec.path.as_deref().ok_or_else(|| ModelError::NotInstalled { id: spec.id.clone() })?;
         let model = WhisperModel::load(path, options).map_err(unusable)?;
         let weights = model.weight_bytes();
-        let pool = EnginePool::start(transcribers(model), workers).map_err(unusable)?;
+        let count = engines.of(&spec.id);
+        let pool = EnginePool::start_counted(transcribers(model), workers, count).map_err(unusable)?;
         Ok(Loaded { value: Arc::new(pool), memory_bytes: weights })
+    })
+}
+
+/// The same loader, counting its loads.
+fn counted<T: 'static>(loader: Loader<T>, engines: Engines) -> Loader<T> {
+    Box::new(move |spec| {
+        let start = Instant::now();
+        // The manager takes the panic as an error of this model.
+        let result = catch_unwind(AssertUnwindSafe(|| loader(spec))).unwrap_or_else(|panic| {
+            engines.load_panicked();
+            engines.loaded(&spec.id, false, start.elapsed());
+            resume_unwind(panic)
+        });
+        engines.loaded(&spec.id, result.is_ok(), start.elapsed());
+        result
     })
 }
 
@@ -154,6 +180,10 @@ impl Backend for LocalBackend {
 
     fn health(&self) -> Health {
         Health { ready: self.ready.load(Ordering::Acquire), models: self.parts.models.status() }
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.parts.metrics.clone()
     }
 }
 
@@ -269,6 +299,8 @@ fn api_options(settings: &Settings) -> ApiOptions {
         cors_origins: settings.cors_origins.clone(),
         body_timeout_s: settings.body_timeout_s,
         shutdown_timeout_s: settings.shutdown_timeout_s,
+        metrics: settings.metrics,
+        metrics_key: settings.metrics_key.clone(),
         ..ApiOptions::default()
     }
 }

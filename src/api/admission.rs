@@ -68,6 +68,16 @@ impl Admission {
         })
     }
 
+    /// How many slots are free, and how many there are.
+    pub fn slots(&self) -> (usize, usize) {
+        (self.slots.available_permits(), self.admitted as usize)
+    }
+
+    /// How many running places are free, and how many there are.
+    pub fn places(&self) -> (usize, usize) {
+        (self.places.free(), self.running as usize)
+    }
+
     /// A running place, when it is the request's turn.
     pub async fn start(&self, slot: Slot, ask: Ask) -> Place {
         Place {

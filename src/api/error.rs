@@ -34,7 +34,13 @@ pub struct ApiError {
     retry_after_s: Option<u64>,
     /// Methods that the path does answer to.
     allow: Option<&'static str>,
+    /// For those who watch the server: why it had to refuse.
+    reason: &'static str,
 }
+
+/// Why a request was answered with 429 or 503, one of a few words; travels with the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal(pub &'static str);
 
 /// One row of the table.
 struct Row {
@@ -91,6 +97,7 @@ impl ApiError {
             message: message.into(),
             retry_after_s: (kind.is_retryable() || kind == ErrorKind::Cancelled).then_some(1),
             allow: None,
+            reason: kind.name(),
         }
     }
 
@@ -137,6 +144,11 @@ impl ApiError {
         Self { status: StatusCode::UNAUTHORIZED, code, ..Self::form(message) }
     }
 
+    /// A 403.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, code: Some("forbidden"), ..Self::form(message) }
+    }
+
     /// A path that is not served.
     pub fn unknown_url(method: &Method, path: &str) -> Self {
         let message =
@@ -163,6 +175,16 @@ impl ApiError {
     /// The same with another code.
     pub fn with_code(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
+    }
+
+    /// The same, counted under this reason. It is a word of the program, never of a client: there must be few.
+    pub fn with_reason(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
+    }
+
+    /// The word under which it is counted.
+    pub fn reason(&self) -> &'static str {
+        self.reason
     }
 
     /// The same, to be tried again in `seconds`, kept between 1 and `MAX_RETRY_AFTER_S`.
@@ -229,7 +251,11 @@ impl ResponseError for ApiError {
             // The clients retry every 500; a damaged model does not mend itself.
             response.insert_header(("x-should-retry", "false"));
         }
-        response.body(self.envelope())
+        let mut response = response.body(self.envelope());
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.extensions_mut().insert(Refusal(self.reason));
+        }
+        response
     }
 }
 

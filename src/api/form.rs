@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_DISPOSITION, HeaderMap};
 use actix_web::web;
 use futures_util::StreamExt;
@@ -21,6 +22,7 @@ use tempfile::TempPath;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 use crate::error::ErrorKind;
+use crate::telemetry::metrics::Count;
 
 use super::answer::Endpoint;
 use super::error::{ApiError, shown};
@@ -42,6 +44,12 @@ const EPILOGUE: Duration = Duration::from_secs(5);
 /// Bytes of the file that are written at once.
 const WRITE_BUFFER: usize = 256 << 10;
 
+/// How the names of uploads on disk begin.
+pub const UPLOAD_PREFIX: &str = "diarist-upload-";
+
+/// Reason of the error that a connection gave which ended within the body.
+pub const CLIENT_LEFT: &str = "client_left";
+
 /// What a form may take.
 #[derive(Clone, Debug)]
 pub struct FormLimits<'a> {
@@ -51,6 +59,8 @@ pub struct FormLimits<'a> {
     pub idle: Duration,
     /// Folder for the file.
     pub temp_dir: &'a Path,
+    /// Counts the bytes as they come.
+    pub received: Count,
 }
 
 /// A form taken in.
@@ -89,6 +99,7 @@ pub async fn receive(
 ) -> Result<Form, ApiError> {
     let canonical = part::boundary(headers)?;
     let (body, watch) = LimitedBody::new(payload.into_inner(), limits.max_upload_bytes, limits.idle);
+    let body = body.counted(limits.received.clone());
     let mut parts = Multipart::new(&canonical, body.clone());
     let mut intake = Intake {
         endpoint,
@@ -173,7 +184,7 @@ impl Intake<'_> {
     }
 
     async fn store(&self, part: &mut Field, filename: Option<String>) -> Result<Upload, ApiError> {
-        let temporary = tempfile::Builder::new().prefix("diarist-upload-").tempfile_in(self.limits.temp_dir);
+        let temporary = tempfile::Builder::new().prefix(UPLOAD_PREFIX).tempfile_in(self.limits.temp_dir);
         let (file, path) = temporary.map_err(|error| no_storage(&error))?.into_parts();
         let mut file = BufWriter::with_capacity(WRITE_BUFFER, tokio::fs::File::from_std(file));
         let mut bytes = 0;
@@ -231,12 +242,17 @@ impl Intake<'_> {
             MultipartError::Nested => "a part is itself multipart, which is not supported".to_owned(),
             other => shown(&other.to_string()),
         };
-        ApiError::form(format!("the multipart form is damaged: {reason}"))
+        let damaged = ApiError::form(format!("the multipart form is damaged: {reason}"));
+        match error {
+            MultipartError::Payload(PayloadError::Incomplete(_)) => damaged.with_reason(CLIENT_LEFT),
+            _ => damaged,
+        }
     }
 }
 
 fn no_storage(error: &std::io::Error) -> ApiError {
     tracing::error!(%error, "an upload could not be stored");
     ApiError::new(ErrorKind::Unavailable, "the server has no room to store the upload; try again later")
+        .with_reason("storage")
         .with_retry_after(10)
 }

@@ -14,6 +14,7 @@ pub mod error;
 mod form;
 mod health;
 pub mod line;
+mod metrics;
 mod models;
 mod pour;
 mod sse;
@@ -35,13 +36,14 @@ use crate::models::ModelError;
 use crate::models::catalogue::ModelSpec;
 use crate::models::manager::ModelStatus;
 use crate::pipeline::{Control, Outcome, PipelineError, Request};
+use crate::telemetry::metrics::Metrics;
 
 use admission::Admission;
 use auth::Keys;
 use error::ApiError;
 
 /// Every route, in the order of `openapi.yaml`: method, path.
-pub const ROUTES: [(&str, &str); 7] = [
+pub const ROUTES: [(&str, &str); 8] = [
     ("POST", "/v1/audio/transcriptions"),
     ("POST", "/v1/audio/translations"),
     ("GET", "/v1/models"),
@@ -49,6 +51,7 @@ pub const ROUTES: [(&str, &str); 7] = [
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/metrics"),
 ];
 
 /// How long a connection whose upload was refused is read on, so that a client which sends everything
@@ -81,6 +84,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether requests can be served. Called once per request: cheap, and never waits for a load.
     fn health(&self) -> Health;
+
+    /// Where this backend counts, so that its numbers and those of the routes stand on one page. Asked once.
+    fn metrics(&self) -> Metrics {
+        Metrics::new()
+    }
 }
 
 /// How the backend is.
@@ -113,6 +121,10 @@ pub struct ApiOptions {
     pub shutdown_timeout_s: u64,
     /// Threads that talk HTTP; the work itself is done elsewhere.
     pub workers: usize,
+    /// Whether `/metrics` is served.
+    pub metrics: bool,
+    /// Key that opens `/metrics`; empty: one of `api_keys` does, and without any it is for this machine alone.
+    pub metrics_key: String,
 }
 
 impl Default for ApiOptions {
@@ -127,6 +139,8 @@ impl Default for ApiOptions {
             body_timeout_s: 30,
             shutdown_timeout_s: 30,
             workers: 2,
+            metrics: true,
+            metrics_key: String::new(),
         }
     }
 }
@@ -144,6 +158,8 @@ impl std::fmt::Debug for ApiOptions {
             body_timeout_s,
             shutdown_timeout_s,
             workers,
+            metrics,
+            metrics_key,
         } = self;
         f.debug_struct("ApiOptions")
             .field("max_upload_bytes", max_upload_bytes)
@@ -155,6 +171,8 @@ impl std::fmt::Debug for ApiOptions {
             .field("body_timeout_s", body_timeout_s)
             .field("shutdown_timeout_s", shutdown_timeout_s)
             .field("workers", workers)
+            .field("metrics", metrics)
+            .field("metrics_key", &format_args!("{} bytes", metrics_key.len()))
             .finish()
     }
 }
@@ -165,6 +183,8 @@ pub struct ApiState {
     options: ApiOptions,
     keys: Keys,
     admission: Admission,
+    metrics: Metrics,
+    metrics_keys: Keys,
 }
 
 /// A server on `listener`, which runs once it is awaited in an actix system. It handles no signals: use
@@ -175,8 +195,13 @@ pub struct ApiState {
 pub fn listen(options: ApiOptions, backend: Arc<dyn Backend>, listener: TcpListener) -> io::Result<Server> {
     let workers = options.workers.max(1);
     let (shutdown_timeout_s, max_running) = (options.shutdown_timeout_s, options.max_running);
+    let metrics_key = std::slice::from_ref(&options.metrics_key);
+    let metrics_keys =
+        Keys::new(if metrics_key[0].trim().is_empty() { &options.api_keys } else { metrics_key });
     let state = web::Data::new(ApiState {
+        metrics: backend.metrics(),
         backend,
+        metrics_keys,
         keys: Keys::new(&options.api_keys),
         admission: Admission::new(options.max_running, options.max_waiting),
         options,
@@ -227,7 +252,8 @@ fn routes(app: &mut web::ServiceConfig) {
     )
     .service(get_or_head("/health", health::health))
     .service(get_or_head("/health/live", health::live))
-    .service(get_or_head("/health/ready", health::ready));
+    .service(get_or_head("/health/ready", health::ready))
+    .service(get_or_head("/metrics", metrics::metrics));
 }
 
 /// A path that answers other methods than its own with 405.
@@ -267,8 +293,12 @@ mod tests {
 
     #[test]
     fn keys_do_not_show_in_debug_output() {
-        let options = ApiOptions { api_keys: vec!["hunter2".into()], ..ApiOptions::default() };
+        let options = ApiOptions {
+            api_keys: vec!["hunter2".into()],
+            metrics_key: "hunter3".into(),
+            ..ApiOptions::default()
+        };
         let shown = format!("{options:?}");
-        assert!(!shown.contains("hunter2") && shown.contains("1 keys"), "{shown}");
+        assert!(!shown.contains("hunter") && shown.contains("1 keys"), "{shown}");
     }
 }
