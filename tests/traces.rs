@@ -209,4 +209,7 @@ fn a_request_is_a_span_with_its_stages_below_it_in_the_callers_trace() {
 fn a_collector_that_is_not_there_costs_no_request() {
     let program = Program::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]);
     assert!(!program.transcribe("hello.flac", &[]).is_empty());
+    // But it is said.
+    let log = program.stop();
+    assert!(log.contains("Export"), "{log}");
 }

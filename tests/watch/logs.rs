@@ -1,5 +1,6 @@
 //! Logs as JSON, as `docs/logs.md` describes them.
 
+use diarist::telemetry::{self, LogOptions};
 use serde_json::Value;
 
 use crate::program::Program;
@@ -47,4 +48,40 @@ fn every_line_of_a_request_carries_its_id_whatever_thread_writes_it() {
     for message in ["decoded", "checked", "request"] {
         assert!(!messages.contains(&message), "{messages:?}");
     }
+}
+
+/// Set for the process in which `a_thread_that_panics` does.
+const PANIC: &str = "DIARIST_TEST_PANIC";
+
+#[test]
+fn a_panic_is_one_line_with_the_id_of_its_request() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "logs::a_thread_that_panics", "--nocapture"])
+        .env(PANIC, "1")
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let [line] = &lines[..] else { panic!("{log}") };
+    assert_eq!((&line["message"], &line["level"]), (&"panic".into(), &"ERROR".into()));
+    assert_eq!((&line["request_id"], &line["thread"]), (&"req-one".into(), &"worker".into()));
+    assert_eq!(line["reason"], "line one\nline two");
+    assert!(line["place"].as_str().unwrap().contains("logs.rs"), "{line}");
+}
+
+/// Nothing, but in a process of its own.
+#[test]
+fn a_thread_that_panics() {
+    if std::env::var_os(PANIC).is_none() {
+        return;
+    }
+    let options = LogOptions { filter: "info".into(), json: true };
+    telemetry::start(&options).unwrap();
+    let work = || {
+        let _request = tracing::info_span!("request", request_id = "req-one").entered();
+        panic!("line one\nline two");
+    };
+    let ended = std::thread::Builder::new().name("worker".into()).spawn(work).unwrap().join();
+    assert!(ended.is_err());
 }
