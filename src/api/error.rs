@@ -31,7 +31,7 @@ pub struct ApiError {
     param: Option<String>,
     message: String,
     /// Whole seconds after which the same request may do better; at least 1.
-    retry_after_s: Option<u64>,
+    retry_after_s: Option<u16>,
     /// Methods that the path does answer to.
     allow: Option<&'static str>,
     /// For those who watch the server: why it had to refuse.
@@ -189,7 +189,7 @@ impl ApiError {
 
     /// The same, to be tried again in `seconds`, kept between 1 and `MAX_RETRY_AFTER_S`.
     pub fn with_retry_after(self, seconds: u64) -> Self {
-        Self { retry_after_s: Some(seconds.clamp(1, MAX_RETRY_AFTER_S)), ..self }
+        Self { retry_after_s: Some(seconds.clamp(1, MAX_RETRY_AFTER_S) as u16), ..self }
     }
 
     /// The envelope, all four keys always there.
