@@ -239,7 +239,7 @@ impl ResponseError for ApiError {
         let mut response = HttpResponseBuilder::new(self.status);
         response.content_type(JSON_TYPE);
         if let Some(seconds) = self.retry_after_s {
-            response.insert_header((header::RETRY_AFTER, seconds));
+            response.insert_header((header::RETRY_AFTER, u64::from(seconds)));
         }
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
