@@ -105,6 +105,8 @@ pub struct Settings {
     pub coverage: bool,
     pub log_level: String,
     pub log_format: LogFormat,
+    pub metrics: bool,
+    pub metrics_key: String,
 }
 
 /// Form of the log lines.

@@ -35,6 +35,25 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Stable name in snake case, for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::UndecodableAudio => "undecodable_audio",
+            Self::UnsupportedAudio => "unsupported_audio",
+            Self::AudioTooShort => "audio_too_short",
+            Self::AudioTooLong => "audio_too_long",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::ModelNotFound => "model_not_found",
+            Self::ModelIncapable => "model_incapable",
+            Self::ModelUnusable => "model_unusable",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal",
+        }
+    }
+
     /// Whether the same request may succeed later unchanged.
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::Busy | Self::Unavailable)

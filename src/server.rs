@@ -9,8 +9,10 @@ mod signals;
 pub use signals::exit_code;
 
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crate::api::lifecycle::Ending;
 use crate::api::tls::{Tls, TlsError};
@@ -22,13 +24,14 @@ use crate::cancel::CancelToken;
 use crate::config::Settings;
 use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec};
-use crate::models::manager::{Loaded, ModelManager};
+use crate::models::manager::{Loaded, Loader, ModelManager};
 use crate::models::verify::check_before_loading;
 use crate::pipeline::{Control, Outcome, Pipeline, PipelineError, Request, VadFactory};
 use crate::runtime::cores::Shape;
 use crate::runtime::device::{self, Device};
 use crate::runtime::onnx;
 use crate::scratch::Scratch;
+use crate::telemetry::metrics::{Engines, Metrics};
 use crate::time::SAMPLE_RATE;
 use crate::vad::{SileroVad, VadError};
 
@@ -65,6 +68,8 @@ pub struct Parts {
     pub pipeline: Arc<Pipeline>,
     /// Temporary files.
     pub scratch: Scratch,
+    /// What all of them count.
+    pub metrics: Metrics,
 }
 
 impl Parts {
@@ -98,13 +103,17 @@ impl Parts {
         let options = settings.models();
         let catalogue = Arc::new(Catalogue::open(&options)?);
         let vad = vad_factory(&catalogue)?;
-        let loader = speech_loader(device, shape(device, &catalogue, &scratch), settings.encoder());
+        let metrics = Metrics::new();
+        let shape = shape(device, &catalogue, &scratch);
+        let loader = speech_loader(device, shape, settings.encoder(), metrics.engines.clone());
+        let loader = counted(loader, metrics.engines.clone());
         let models = Arc::new(ModelManager::new(Arc::clone(&catalogue), loader, &options));
         let mut options = settings.pipeline();
         options.audio.scratch = scratch.clone();
-        let pipeline = Arc::new(Pipeline::new(options, Arc::clone(&models), vad));
+        let pipeline = Pipeline::new(options, Arc::clone(&models), vad);
+        let pipeline = Arc::new(pipeline.counted(metrics.work.clone()));
         pipeline.warm_up()?;
-        Ok(Self { catalogue, models, pipeline, scratch })
+        Ok(Self { catalogue, models, pipeline, scratch, metrics })
     }
 }
 
@@ -134,7 +143,8 @@ fn speech_loader(
     device: Device,
     shape: Shape,
     encoder: EncoderEngine,
-) -> crate::models::manager::Loader<EnginePool> {
+    engines: Engines,
+) -> Loader<EnginePool> {
     let Shape { workers, threads } = shape;
     tracing::info!(device = device.name(), workers, threads, ?encoder, "recognition");
     Box::new(move |spec: &ModelSpec| {
@@ -145,8 +155,24 @@ fn speech_loader(
         let path = spec.path.as_deref().ok_or_else(|| ModelError::NotInstalled { id: spec.id.clone() })?;
         let model = WhisperModel::load(path, options).map_err(unusable)?;
         let weights = model.weight_bytes();
-        let pool = EnginePool::start(transcribers(model), workers).map_err(unusable)?;
+        let count = engines.of(&spec.id);
+        let pool = EnginePool::start_counted(transcribers(model), workers, count).map_err(unusable)?;
         Ok(Loaded { value: Arc::new(pool), memory_bytes: weights })
+    })
+}
+
+/// The same loader, counting its loads.
+fn counted<T: 'static>(loader: Loader<T>, engines: Engines) -> Loader<T> {
+    Box::new(move |spec| {
+        let start = Instant::now();
+        // The manager takes the panic as an error of this model.
+        let result = catch_unwind(AssertUnwindSafe(|| loader(spec))).unwrap_or_else(|panic| {
+            engines.load_panicked();
+            engines.loaded(&spec.id, false, start.elapsed());
+            resume_unwind(panic)
+        });
+        engines.loaded(&spec.id, result.is_ok(), start.elapsed());
+        result
     })
 }
 
@@ -176,6 +202,10 @@ impl Backend for LocalBackend {
 
     fn health(&self) -> Health {
         Health { ready: self.ready.load(Ordering::Acquire), models: self.parts.models.status() }
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.parts.metrics.clone()
     }
 }
 
@@ -295,6 +325,8 @@ fn api_options(settings: &Settings, scratch: Scratch, tls: Option<Tls>) -> ApiOp
         send_timeout_s: settings.send_timeout_s,
         shutdown_timeout_s: settings.shutdown_timeout_s,
         tls,
+        metrics: settings.metrics,
+        metrics_key: settings.metrics_key.clone(),
         ..ApiOptions::default()
     }
 }

@@ -187,6 +187,7 @@ fn the_other_routes_match_their_schemas() {
             ("/health", "/health"),
             ("/health/live", "/health/live"),
             ("/health/ready", "/health/ready"),
+            ("/metrics", "/metrics"),
         ] {
             document.check_answer("GET", path, &app.get(url));
         }

@@ -89,6 +89,7 @@ impl Admission {
                  one of them or raise DIARIST_MAX_PER_CLIENT on the server",
                 client.noun()
             ))
+            .with_reason("client_limit")
         })?;
         let slots = running.saturating_add(waiting);
         let slot = self.slots.hold_below(slots).ok_or_else(|| {
@@ -98,6 +99,17 @@ impl Admission {
             ))
         })?;
         Ok(Slot { _slot: slot, _share: share })
+    }
+
+    /// How many slots are free, and how many there are.
+    pub fn slots(&self) -> (usize, usize) {
+        let all = self.limits.running.saturating_add(self.limits.waiting);
+        (all.saturating_sub(self.slots.count()), all)
+    }
+
+    /// How many running places are free, and how many there are.
+    pub fn places(&self) -> (usize, usize) {
+        (self.places.free(), self.limits.running)
     }
 
     /// A running place, when it is the request's turn.

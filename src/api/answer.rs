@@ -19,6 +19,8 @@ use crate::error::ErrorKind;
 use crate::models::ModelError;
 use crate::output::{self, RenderOptions, ResponseFormat};
 use crate::pipeline::{Control, Event, Outcome, PipelineError, Request};
+use crate::telemetry::metrics::RequestMetrics;
+use crate::telemetry::metrics::requests::Phase;
 use crate::time::samples_to_seconds;
 use crate::transcript::{Task, Transcript};
 
@@ -101,19 +103,35 @@ async fn work(
     let context = RequestContext::of(http);
     if !state.backend.health().ready {
         let message = "the server is still loading its models; try again in a moment";
-        return Err(ApiError::new(ErrorKind::Unavailable, message).with_retry_after(2));
+        return Err(ApiError::new(ErrorKind::Unavailable, message)
+            .with_reason("loading")
+            .with_retry_after(2));
     }
     let limits = limits(state);
     refuse_large(http, &limits)?;
     let slot = state.admission.enter(Client::of(http))?;
     form::check_room(http.headers(), &limits)?;
     let check_model = |name: &str| known_model(&*state.backend, model_name(name)?);
-    let form = form::receive(endpoint, http.headers(), payload, &limits, check_model).await?;
+    context.enter(Phase::Upload);
+    let form = {
+        let _upload = state.metrics.requests.upload();
+        let received = form::receive(endpoint, http.headers(), payload, &limits, check_model).await;
+        received.inspect_err(|error| {
+            if error.reason() == form::CLIENT_LEFT {
+                context.note_client_left();
+            }
+        })?
+    };
     let (speech, upload) = speech_request(endpoint, form)?;
     context.note_request(&speech.request.model, upload.bytes);
     let ask = Ask { priority: speech.request.priority, bytes: upload.bytes };
-    let place = state.admission.start(slot, ask).await;
-    let job = Job::start(&state.backend, speech.request.clone(), upload, place, speech.stream);
+    context.enter(Phase::Queue);
+    let place = {
+        let _wait = state.metrics.requests.wait();
+        state.admission.start(slot, ask).await
+    };
+    context.enter(Phase::Work);
+    let job = Job::start(state, speech.request.clone(), upload, place, speech.stream);
     if speech.stream {
         return sse::answer(job, speech, context, state.lifecycle.clone()).await;
     }
@@ -149,6 +167,7 @@ fn limits(state: &ApiState) -> FormLimits<'_> {
         idle: Duration::from_secs(state.options.body_timeout_s.max(1)),
         scratch: &state.options.scratch,
         longest: Duration::from_secs(state.options.upload_timeout_s.max(1)),
+        received: state.metrics.requests.upload_bytes(),
     }
 }
 
@@ -185,6 +204,7 @@ pub struct Job {
     /// What happens on the way, where somebody asked for it. Ends when the work does. Segments may be missing
     /// at the end, where the client was far behind; those before are all there.
     pub events: mpsc::Receiver<Event>,
+    metrics: RequestMetrics,
     _cancel: CancelOnDrop,
 }
 
@@ -220,13 +240,7 @@ impl Drop for CancelOnDrop {
 
 impl Job {
     /// Starts `request`. File and place are given back when the work has really ended, cancelled or not.
-    fn start(
-        backend: &Arc<dyn Backend>,
-        request: Request,
-        upload: Upload,
-        place: Place,
-        listen: bool,
-    ) -> Self {
+    fn start(state: &ApiState, request: Request, upload: Upload, place: Place, listen: bool) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
         let cancel = CancelToken::new();
         let control = if listen {
@@ -236,14 +250,15 @@ impl Job {
             drop(sender);
             Control::new(cancel.clone())
         };
-        let backend = Arc::clone(backend);
+        let backend = Arc::clone(&state.backend);
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
             let _span = span.entered();
             let _held = (upload, place);
             backend.run(&request, &control)
         });
-        Self { task, events, _cancel: CancelOnDrop(cancel) }
+        let metrics = state.metrics.requests.clone();
+        Self { task, events, metrics, _cancel: CancelOnDrop(cancel) }
     }
 
     /// Waits for the end.
@@ -261,6 +276,7 @@ impl Job {
             }
             Err(error) => {
                 tracing::error!(%error, "a request ended in a panic");
+                self.metrics.panicked();
                 Err(ApiError::internal())
             }
         }

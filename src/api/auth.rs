@@ -28,6 +28,11 @@ impl Keys {
         Self(keys.iter().map(|key| key.trim()).filter(|key| !key.is_empty()).map(digest).collect())
     }
 
+    /// Whether none is configured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Lets a request with these headers through; gives the digest of its key, where keys are configured.
     ///
     /// # Errors

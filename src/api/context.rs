@@ -1,9 +1,9 @@
-//! What surrounds every request: its id, the headers of its answer, its line in the log.
+//! What surrounds every request: its id and span, the headers of its answer, its line in the log, its numbers.
 //!
-//! The line is written once, when the last byte of the answer has been handed over (a stream's too) or the
+//! The line is written and the request counted once, when the last byte of the answer has been handed over (a stream's too) or the
 //! client has gone away. Values that clients choose are escaped in it, so that no line can be forged.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use actix_web::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
     HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
@@ -26,11 +26,14 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::pipeline::Stage;
+use crate::telemetry::metrics::requests::Phase;
+use crate::telemetry::metrics::{Ongoing, RequestMetrics};
+use crate::telemetry::traces;
 
-use super::ApiState;
 use super::connection::{Busy, Connection};
-use super::error::ApiError;
+use super::error::{ApiError, Refusal};
 use super::tally::Held;
+use super::{ApiState, ROUTES};
 
 /// Header that carries the request's id, both ways.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -54,7 +57,17 @@ pub struct RequestContext {
     id: String,
     method: String,
     path: String,
+    /// Method and path by which it is counted.
+    labels: (&'static str, &'static str),
     since: Instant,
+    span: tracing::Span,
+    metrics: RequestMetrics,
+    _in_flight: Ongoing,
+    phase: Cell<Phase>,
+    /// Whether its answer has been handed over whole, or has been broken off by the server.
+    answered: Cell<bool>,
+    /// Where the client was found to have left, though there will be an answer.
+    left: Cell<Option<Phase>>,
     notes: RefCell<Notes>,
     _busy: Option<Busy>,
 }
@@ -75,14 +88,29 @@ impl RequestContext {
     fn new(request: &ServiceRequest) -> Rc<Self> {
         let offered = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = offered.filter(|id| is_request_id(id)).map_or_else(new_id, str::to_owned);
+        let state = request.app_data::<web::Data<ApiState>>().expect("the app is built with its state");
+        let metrics = state.metrics.requests.clone();
+        let header = |name: &str| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
         Rc::new(Self {
+            span: traces::request_span(&id, header),
             id,
             method: request.method().to_string(),
             path: request.path().chars().take(200).collect(),
+            labels: (method_label(request.method()), route_label(request.path())),
             since: Instant::now(),
+            _in_flight: metrics.in_flight(),
+            metrics,
+            phase: Cell::default(),
+            answered: Cell::new(false),
+            left: Cell::default(),
             notes: RefCell::default(),
             _busy: request.request().conn_data::<Connection>().map(Connection::busy),
         })
+    }
+
+    /// The request has come so far.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
     }
 
     /// The context of a request that came through `finish`.
@@ -96,6 +124,11 @@ impl RequestContext {
         self.notes.borrow_mut().visit = Some(visit);
     }
 
+    /// The client has gone; whatever is answered, nobody reads it.
+    pub fn note_client_left(&self) {
+        self.left.set(Some(self.phase.get()));
+    }
+
     /// Remembers what was uploaded.
     pub fn note_request(&self, model: &str, upload_bytes: u64) {
         let mut notes = self.notes.borrow_mut();
@@ -105,6 +138,7 @@ impl RequestContext {
 
     /// Remembers what was done: seconds of audio, and the time that each stage took.
     pub fn note_outcome(&self, audio_s: f64, timings: &[(Stage, Duration)]) {
+        self.enter(Phase::Answer);
         let mut notes = self.notes.borrow_mut();
         notes.audio_s = audio_s;
         notes.timings = timings.to_vec();
@@ -116,6 +150,13 @@ impl RequestContext {
         let stages = notes.timings.iter().map(|(stage, took)| (stage.name(), *took));
         let all = stages.chain([("total", self.since.elapsed())]);
         all.map(|(name, took)| format!("{name};dur={:.1}", ms(took))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Counts an answer of 429 or 503.
+    fn note_refusal(&self, response: &HttpResponse<impl Sized>) {
+        if let Some(Refusal(reason)) = response.extensions().get::<Refusal>() {
+            self.metrics.refused(reason);
+        }
     }
 
     fn decorate(&self, status: StatusCode, headers: &mut HeaderMap) {
@@ -142,20 +183,48 @@ impl RequestContext {
 impl Drop for RequestContext {
     fn drop(&mut self) {
         let notes = self.notes.borrow();
-        let stages: Vec<String> =
-            notes.timings.iter().map(|(stage, took)| format!("{}={:.1}", stage.name(), ms(*took))).collect();
-        tracing::info!(
-            request_id = %self.id,
-            method = ?self.method,
-            path = ?self.path,
-            status = notes.status.map_or(CLIENT_CLOSED, |status| status.as_u16()),
-            total_ms = ms(self.since.elapsed()),
-            model = ?notes.model,
-            upload_bytes = notes.upload_bytes,
-            audio_s = notes.audio_s,
-            stages_ms = %stages.join(" "),
-            "request"
-        );
+        let answer = notes.status.filter(|_| self.left.get().is_none());
+        let status = answer.map_or(CLIENT_CLOSED, |status| status.as_u16());
+        let took = self.since.elapsed();
+        let left_at = self.left.get().or_else(|| (!self.answered.get()).then(|| self.phase.get()));
+        let (method, route) = self.labels;
+        self.metrics.finished(route, method, status, took);
+        if let Some(phase) = left_at {
+            self.metrics.disconnected(phase);
+        }
+        let model = notes.model.as_str();
+        let stage_ms =
+            |wanted| notes.timings.iter().find(|(stage, _)| *stage == wanted).map(|(_, took)| ms(*took));
+        // Texts, not their debug form: both forms of log escape them, and JSON must not do so twice.
+        macro_rules! write_line {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    method = self.method.as_str(),
+                    path = self.path.as_str(),
+                    status,
+                    total_ms = ms(took),
+                    model,
+                    upload_bytes = notes.upload_bytes,
+                    audio_s = notes.audio_s,
+                    decode_ms = stage_ms(Stage::Decode),
+                    vad_ms = stage_ms(Stage::Vad),
+                    language_ms = stage_ms(Stage::Language),
+                    asr_ms = stage_ms(Stage::Asr),
+                    client_left = left_at.map(Phase::name),
+                    "request"
+                )
+            };
+        }
+        self.span.in_scope(|| {
+            if is_probe(route) {
+                write_line!(tracing::Level::DEBUG);
+            } else {
+                write_line!(tracing::Level::INFO);
+            }
+        });
+        let end = traces::RequestEnd { method, route, status, model, audio_s: notes.audio_s };
+        traces::end_request(&self.span, end);
     }
 }
 
@@ -168,19 +237,23 @@ where
     let context = RequestContext::new(&request);
     request.extensions_mut().insert(Rc::clone(&context));
     let lifecycle = request.app_data::<web::Data<ApiState>>().map(|state| state.lifecycle.clone());
-    let span = tracing::info_span!("request", id = %context.id);
+    let span = context.span.clone();
     let answer = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await;
     match answer {
-        Ok(Ok(response)) => Ok(with_envelope(response.map_into_boxed_body()).map_body(|head, body| {
-            context.decorate(head.status, &mut head.headers);
-            if lifecycle.is_some_and(|lifecycle| lifecycle.is_stopping()) {
-                head.set_connection_type(ConnectionType::Close);
-            }
-            BoxBody::new(TracedBody { body, rest: Bytes::new(), _context: context })
-        })),
+        Ok(Ok(response)) => {
+            context.note_refusal(response.response());
+            Ok(with_envelope(response.map_into_boxed_body()).map_body(|head, body| {
+                context.decorate(head.status, &mut head.headers);
+                if lifecycle.is_some_and(|lifecycle| lifecycle.is_stopping()) {
+                    head.set_connection_type(ConnectionType::Close);
+                }
+                BoxBody::new(TracedBody::new(body, context))
+            }))
+        }
         Ok(Err(error)) => Err(decorated(&context, HttpResponse::from_error(error))),
         Err(_panic) => {
             // The panic hook has already logged where it happened.
+            context.metrics.panicked();
             Err(decorated(&context, ApiError::internal().error_response()))
         }
     }
@@ -188,6 +261,9 @@ where
 
 /// An error that a middleware gave instead of an answer, with the common headers.
 fn decorated(context: &RequestContext, response: HttpResponse) -> Error {
+    context.note_refusal(&response);
+    // Its body is a few words, in one piece with the head.
+    context.answered.set(true);
     let mut response = response;
     if !is_json(response.headers()) {
         response = ApiError::bare(response.status()).error_response();
@@ -216,7 +292,20 @@ struct TracedBody {
     body: BoxBody,
     /// What is left of the last chunk.
     rest: Bytes,
-    _context: Rc<RequestContext>,
+    context: Rc<RequestContext>,
+}
+
+impl TracedBody {
+    fn new(body: BoxBody, context: Rc<RequestContext>) -> Self {
+        match body.size() {
+            // Nobody asks for the pieces of nothing.
+            BodySize::None | BodySize::Sized(0) => context.answered.set(true),
+            // A stream begins while the work goes on.
+            BodySize::Stream if context.phase.get() == Phase::Work => {}
+            _ => context.enter(Phase::Answer),
+        }
+        Self { body, rest: Bytes::new(), context }
+    }
 }
 
 impl MessageBody for TracedBody {
@@ -231,12 +320,35 @@ impl MessageBody for TracedBody {
         if this.rest.is_empty() {
             match ready!(Pin::new(&mut this.body).poll_next(cx)) {
                 Some(Ok(chunk)) => this.rest = chunk,
-                end => return Poll::Ready(end),
+                end => {
+                    // The end, or an end that the server made itself.
+                    this.context.answered.set(true);
+                    return Poll::Ready(end);
+                }
             }
         }
         let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
         Poll::Ready(Some(Ok(piece)))
     }
+}
+
+/// The path as it is counted: one of the routes, or `other` for what clients may invent.
+fn route_label(path: &str) -> &'static str {
+    let fits = |route: &str| match route.split_once('{') {
+        Some((start, _)) => path.len() > start.len() && path.starts_with(start),
+        None => path == route,
+    };
+    ROUTES.iter().map(|(_, route)| *route).find(|route| fits(route)).unwrap_or("other")
+}
+
+/// Whether machines ask for it every few seconds, so that it would be most of the log.
+fn is_probe(route: &str) -> bool {
+    route.starts_with("/health") || route == "/metrics"
+}
+
+fn method_label(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| method.as_str() == *known).unwrap_or("other")
 }
 
 /// Ids that clients chose are taken over when they are short and plain.
@@ -255,6 +367,23 @@ fn ms(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_cannot_make_up_labels() {
+        for (path, label) in [
+            ("/v1/audio/transcriptions", "/v1/audio/transcriptions"),
+            ("/v1/models", "/v1/models"),
+            ("/v1/models/org/any", "/v1/models/{model}"),
+            ("/v1/models/", "other"),
+            ("/health/live", "/health/live"),
+            ("/health/x", "other"),
+            ("/wp-admin", "other"),
+        ] {
+            assert_eq!(route_label(path), label, "{path}");
+        }
+        assert_eq!(method_label(&Method::POST), "POST");
+        assert_eq!(method_label(&Method::from_bytes(b"MADE-UP").unwrap()), "other");
+    }
 
     #[test]
     fn only_short_plain_ids_are_taken_over() {

@@ -36,10 +36,16 @@ pub struct ApiError {
     param: Option<String>,
     message: String,
     /// Whole seconds after which the same request may do better; at least 1.
-    retry_after_s: Option<u64>,
+    retry_after_s: Option<u16>,
     /// Methods that the path does answer to.
     allow: Option<&'static str>,
+    /// For those who watch the server: why it had to refuse.
+    reason: &'static str,
 }
+
+/// Why a request was answered with 429 or 503, one of a few words; travels with the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal(pub &'static str);
 
 /// One row of the table.
 struct Row {
@@ -96,6 +102,7 @@ impl ApiError {
             message: message.into(),
             retry_after_s: (kind.is_retryable() || kind == ErrorKind::Cancelled).then_some(1),
             allow: None,
+            reason: kind.name(),
         }
     }
 
@@ -142,6 +149,11 @@ impl ApiError {
         Self { status: StatusCode::UNAUTHORIZED, code, ..Self::form(message) }
     }
 
+    /// A 403.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, code: Some("forbidden"), ..Self::form(message) }
+    }
+
     /// A path that is not served.
     pub fn unknown_url(method: &Method, path: &str) -> Self {
         let message =
@@ -170,9 +182,19 @@ impl ApiError {
         Self { code: Some(code), ..self }
     }
 
+    /// The same, counted under this reason. It is a word of the program, never of a client: there must be few.
+    pub fn with_reason(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
+    }
+
+    /// The word under which it is counted.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
     /// The same, to be tried again in `seconds`, kept between 1 and `MAX_RETRY_AFTER_S`.
     pub fn with_retry_after(self, seconds: u64) -> Self {
-        Self { retry_after_s: Some(seconds.clamp(1, MAX_RETRY_AFTER_S)), ..self }
+        Self { retry_after_s: Some(seconds.clamp(1, MAX_RETRY_AFTER_S) as u16), ..self }
     }
 
     /// The envelope, all four keys always there.
@@ -222,7 +244,7 @@ impl ResponseError for ApiError {
         let mut response = HttpResponseBuilder::new(self.status);
         response.content_type(JSON_TYPE);
         if let Some(seconds) = self.retry_after_s {
-            response.insert_header((header::RETRY_AFTER, seconds));
+            response.insert_header((header::RETRY_AFTER, u64::from(seconds)));
         }
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
@@ -234,7 +256,11 @@ impl ResponseError for ApiError {
             // The clients retry every 500; a damaged model does not mend itself.
             response.insert_header(("x-should-retry", "false"));
         }
-        response.body(self.envelope())
+        let mut response = response.body(self.envelope());
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.extensions_mut().insert(Refusal(self.reason));
+        }
+        response
     }
 }
 

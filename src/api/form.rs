@@ -13,6 +13,7 @@ pub mod request;
 use std::time::Duration;
 
 use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, HeaderMap};
 use actix_web::web;
 use futures_util::StreamExt;
@@ -20,6 +21,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 
 use crate::error::ErrorKind;
 use crate::scratch::{NamedFile, Scratch, ScratchError};
+use crate::telemetry::metrics::Count;
 
 use super::answer::Endpoint;
 use super::error::{ApiError, shown};
@@ -41,6 +43,9 @@ const EPILOGUE: Duration = Duration::from_secs(5);
 /// Bytes of the file that are written at once.
 const WRITE_BUFFER: usize = 256 << 10;
 
+/// Reason of the error that a connection gave which ended within the body.
+pub const CLIENT_LEFT: &str = "client_left";
+
 /// What a form may take.
 #[derive(Clone, Debug)]
 pub struct FormLimits<'a> {
@@ -52,6 +57,8 @@ pub struct FormLimits<'a> {
     pub longest: Duration,
     /// Where the file goes.
     pub scratch: &'a Scratch,
+    /// Counts the bytes as they come.
+    pub received: Count,
 }
 
 /// A form taken in.
@@ -90,6 +97,7 @@ pub async fn receive(
 ) -> Result<Form, ApiError> {
     let canonical = part::boundary(headers)?;
     let (body, watch) = LimitedBody::new(payload.into_inner(), limits);
+    let body = body.counted(limits.received.clone());
     let mut parts = Multipart::new(&canonical, body.clone());
     let mut intake = Intake {
         endpoint,
@@ -241,12 +249,16 @@ impl Intake<'_> {
             MultipartError::Nested => "a part is itself multipart, which is not supported".to_owned(),
             other => shown(&other.to_string()),
         };
-        ApiError::form(format!("the multipart form is damaged: {reason}"))
+        let damaged = ApiError::form(format!("the multipart form is damaged: {reason}"));
+        match error {
+            MultipartError::Payload(PayloadError::Incomplete(_)) => damaged.with_reason(CLIENT_LEFT),
+            _ => damaged,
+        }
     }
 }
 
 fn no_storage(error: impl Into<ScratchError>) -> ApiError {
     let error = error.into();
     tracing::error!(%error, detail = ?error, "an upload could not be stored");
-    ApiError::from(&error)
+    ApiError::from(&error).with_reason("storage")
 }

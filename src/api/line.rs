@@ -58,6 +58,11 @@ impl Line {
         Self(Arc::new(Mutex::new(State { free: places, free_for_large, waiting: Vec::new() })))
     }
 
+    /// How many places are free.
+    pub fn free(&self) -> usize {
+        lock(&self.0).free
+    }
+
     /// A place, as soon as it is the caller's turn. Dropping the future leaves the line.
     pub async fn wait(&self, ask: Ask) -> Place {
         let (wake, place) = oneshot::channel();

@@ -17,6 +17,7 @@ mod form;
 mod health;
 pub mod lifecycle;
 pub mod line;
+mod metrics;
 mod models;
 mod pour;
 mod socket;
@@ -41,6 +42,7 @@ use crate::models::catalogue::ModelSpec;
 use crate::models::manager::ModelStatus;
 use crate::pipeline::{Control, Outcome, PipelineError, Request};
 use crate::scratch::Scratch;
+use crate::telemetry::metrics::Metrics;
 
 use admission::{Admission, Limits};
 use auth::Keys;
@@ -49,7 +51,7 @@ use lifecycle::{Ending, Lifecycle};
 use tls::Tls;
 
 /// Every route, in the order of `openapi.yaml`: method, path.
-pub const ROUTES: [(&str, &str); 7] = [
+pub const ROUTES: [(&str, &str); 8] = [
     ("POST", "/v1/audio/transcriptions"),
     ("POST", "/v1/audio/translations"),
     ("GET", "/v1/models"),
@@ -57,6 +59,7 @@ pub const ROUTES: [(&str, &str); 7] = [
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/metrics"),
 ];
 
 /// How long a connection whose upload was refused is read on, so that a client which sends everything
@@ -88,6 +91,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether requests can be served. Called once per request: cheap, and never waits for a load.
     fn health(&self) -> Health;
+
+    /// Where this backend counts, so that its numbers and those of the routes stand on one page. Asked once.
+    fn metrics(&self) -> Metrics {
+        Metrics::new()
+    }
 }
 
 /// How the backend is.
@@ -133,6 +141,10 @@ pub struct ApiOptions {
     pub workers: usize,
     /// Certificate and key; none: no TLS.
     pub tls: Option<Tls>,
+    /// Whether `/metrics` is served.
+    pub metrics: bool,
+    /// Key that opens `/metrics`; empty: one of `api_keys` does, and without any it is for this machine alone.
+    pub metrics_key: String,
 }
 
 impl Default for ApiOptions {
@@ -153,6 +165,8 @@ impl Default for ApiOptions {
             shutdown_timeout_s: 30,
             workers: 2,
             tls: None,
+            metrics: true,
+            metrics_key: String::new(),
         }
     }
 }
@@ -176,6 +190,8 @@ impl std::fmt::Debug for ApiOptions {
             shutdown_timeout_s,
             workers,
             tls,
+            metrics,
+            metrics_key,
         } = self;
         f.debug_struct("ApiOptions")
             .field("max_upload_bytes", max_upload_bytes)
@@ -193,6 +209,8 @@ impl std::fmt::Debug for ApiOptions {
             .field("shutdown_timeout_s", shutdown_timeout_s)
             .field("workers", workers)
             .field("tls", &tls.is_some())
+            .field("metrics", metrics)
+            .field("metrics_key", &format_args!("{} bytes", metrics_key.len()))
             .finish()
     }
 }
@@ -204,6 +222,8 @@ pub struct ApiState {
     keys: Keys,
     admission: Admission,
     lifecycle: Lifecycle,
+    metrics: Metrics,
+    metrics_keys: Keys,
 }
 
 /// A server on `listener`, which runs once it is awaited in an actix system, until `Server::handle().stop(graceful)`.
@@ -222,7 +242,6 @@ impl Api {
     /// Nothing listens yet.
     pub fn new(options: ApiOptions, backend: Arc<dyn Backend>) -> Self {
         Self(web::Data::new(ApiState {
-            backend,
             keys: Keys::new(&options.api_keys),
             admission: Admission::new(Limits {
                 running: options.max_running,
@@ -230,6 +249,9 @@ impl Api {
                 per_client: options.max_per_client,
             }),
             lifecycle: Lifecycle::default(),
+            metrics: backend.metrics(),
+            metrics_keys: metrics_keys(&options),
+            backend,
             options,
         }))
     }
@@ -251,6 +273,14 @@ impl Api {
     /// Gives work that nobody waits for any more a moment to end, and to take its files with it; whether it did.
     pub async fn is_idle_soon(&self) -> bool {
         lifecycle::ends_soon(self.0.admission.empty()).await
+    }
+}
+
+/// What opens `/metrics`: its own key, or else any of the others.
+fn metrics_keys(options: &ApiOptions) -> Keys {
+    match options.metrics_key.trim() {
+        "" => Keys::new(&options.api_keys),
+        _ => Keys::new(std::slice::from_ref(&options.metrics_key)),
     }
 }
 
@@ -313,7 +343,8 @@ fn routes(app: &mut web::ServiceConfig) {
     )
     .service(get_or_head("/health", health::health))
     .service(get_or_head("/health/live", health::live))
-    .service(get_or_head("/health/ready", health::ready));
+    .service(get_or_head("/health/ready", health::ready))
+    .service(get_or_head("/metrics", metrics::metrics));
 }
 
 /// A path that answers other methods than its own with 405.
@@ -353,8 +384,12 @@ mod tests {
 
     #[test]
     fn keys_do_not_show_in_debug_output() {
-        let options = ApiOptions { api_keys: vec!["hunter2".into()], ..ApiOptions::default() };
+        let options = ApiOptions {
+            api_keys: vec!["hunter2".into()],
+            metrics_key: "hunter3".into(),
+            ..ApiOptions::default()
+        };
         let shown = format!("{options:?}");
-        assert!(!shown.contains("hunter2") && shown.contains("1 keys"), "{shown}");
+        assert!(!shown.contains("hunter") && shown.contains("1 keys"), "{shown}");
     }
 }

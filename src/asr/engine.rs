@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::queue::FairQueue;
 use super::{AsrError, ChunkTranscript, DecodingOptions, Transcriber, TranscriberSpec};
 use crate::cancel::CancelToken;
+use crate::telemetry::metrics::EngineMetrics;
 
 pub use super::queue::Priority;
 
@@ -47,12 +49,18 @@ pub struct EnginePool {
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
+    metrics: EngineMetrics,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // The queue is consistent at every point where its holder could panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called with the lock held, after the queue has changed.
+    fn note_length(&self, queue: &Queue) {
+        self.metrics.waiting(queue.jobs.len());
     }
 }
 
@@ -63,7 +71,10 @@ struct Queue {
 }
 
 struct Job {
+    length: u64,
     read: Read,
+    /// The request's, so that what a worker logs belongs to it.
+    span: tracing::Span,
     cancel: CancelToken,
     work: Work,
 }
@@ -71,6 +82,16 @@ struct Job {
 enum Work {
     Transcribe { index: usize, options: Arc<DecodingOptions>, reply: Sender<Recognised> },
     Languages { reply: Sender<Result<Vec<f32>, AsrError>> },
+}
+
+impl Work {
+    /// A span for traces: what the worker is at.
+    fn span(&self, samples: u64) -> tracing::Span {
+        match self {
+            Self::Transcribe { index, .. } => tracing::debug_span!("chunk", index, samples),
+            Self::Languages { .. } => tracing::debug_span!("language_window", samples),
+        }
+    }
 }
 
 /// A finished chunk: its index in the request, and its text.
@@ -83,9 +104,17 @@ impl EnginePool {
     /// # Errors
     /// What `factory` gives.
     pub fn start(factory: Factory, workers: usize) -> Result<Self, AsrError> {
+        Self::start_counted(factory, workers, EngineMetrics::default())
+    }
+
+    /// As `start`; the workers count what they do.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_counted(factory: Factory, workers: usize, metrics: EngineMetrics) -> Result<Self, AsrError> {
         let first = factory()?;
         let spec = first.spec();
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), metrics });
         let mut first = Some(first);
         let workers = (0..workers.max(1))
             .map(|index| {
@@ -96,7 +125,8 @@ impl EnginePool {
                     .spawn(move || worker.run(&shared))
                     .map_err(|error| AsrError::Engine(format!("no thread for a worker: {error}")))
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        shared.metrics.started(workers.len());
         Ok(Self { shared, workers, spec, next_request: AtomicU64::new(0) })
     }
 
@@ -127,6 +157,7 @@ impl Drop for EnginePool {
             // Workers catch panics of the engine; a join error has nothing left to clean up.
             let _ = worker.join();
         }
+        self.shared.metrics.stopped();
     }
 }
 
@@ -168,16 +199,22 @@ impl Session<'_> {
 
     fn push(&self, read: ReadSamples, work: Work) {
         let ReadSamples { length, read } = read;
-        let job = Job { read, cancel: self.cancel.clone(), work };
+        let job = Job { length, read, span: tracing::Span::current(), cancel: self.cancel.clone(), work };
+        let shared = &self.pool.shared;
+        let mut queue = shared.lock();
         // The request is open as long as the session lives, so the queue takes the job.
-        let _ = self.pool.shared.lock().jobs.push(self.request, length, job);
-        self.pool.shared.changed.notify_one();
+        let _ = queue.jobs.push(self.request, length, job);
+        shared.note_length(&queue);
+        drop(queue);
+        shared.changed.notify_one();
     }
 }
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        self.pool.shared.lock().jobs.close(self.request);
+        let mut queue = self.pool.shared.lock();
+        queue.jobs.close(self.request);
+        self.pool.shared.note_length(&queue);
     }
 }
 
@@ -191,26 +228,31 @@ impl Worker {
         let mut samples = Vec::new();
         while let Some(job) = next_job(shared) {
             samples.clear();
-            self.serve(job, &mut samples);
+            self.serve(job, &mut samples, &shared.metrics);
         }
     }
 
-    fn serve(&mut self, job: Job, samples: &mut Vec<f32>) {
-        let Job { read, cancel, work } = job;
+    fn serve(&mut self, job: Job, samples: &mut Vec<f32>, metrics: &EngineMetrics) {
+        let Job { length, read, span, cancel, work } = job;
+        let _request = span.entered();
+        let _chunk = work.span(length).entered();
+        let (_busy, start) = (metrics.work(), Instant::now());
         // Replies are lost only when their request has gone, which is fine.
         match work {
             Work::Transcribe { index, options, reply } => {
-                let result = self.guarded(&cancel, |transcriber| {
+                let result = self.guarded(&cancel, metrics, |transcriber| {
                     read(samples);
                     transcriber.transcribe(samples, &options, &cancel)
                 });
+                note(metrics, start, length, &result);
                 let _ = reply.send((index, result));
             }
             Work::Languages { reply } => {
-                let result = self.guarded(&cancel, |transcriber| {
+                let result = self.guarded(&cancel, metrics, |transcriber| {
                     read(samples);
                     transcriber.language_probabilities(samples, &cancel)
                 });
+                note(metrics, start, length, &result);
                 let _ = reply.send(result);
             }
         }
@@ -220,6 +262,7 @@ impl Worker {
     fn guarded<R>(
         &mut self,
         cancel: &CancelToken,
+        metrics: &EngineMetrics,
         work: impl FnOnce(&mut dyn Transcriber) -> Result<R, AsrError>,
     ) -> Result<R, AsrError> {
         if cancel.is_cancelled() {
@@ -239,8 +282,20 @@ impl Worker {
                 result
             }
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(AsrError::Engine("the engine panicked on this chunk".into())),
+            Err(_) => {
+                metrics.panicked();
+                Err(AsrError::Engine("the engine panicked on this chunk".into()))
+            }
         }
+    }
+}
+
+/// Counts a job that has been worked on; what was taken back cost nothing.
+fn note<T>(metrics: &EngineMetrics, start: Instant, length: u64, result: &Result<T, AsrError>) {
+    if !matches!(result, Err(AsrError::Cancelled)) {
+        let took = start.elapsed();
+        tracing::debug!(elapsed_ms = took.as_millis() as u64, "a worker is done");
+        metrics.heard(took, length);
     }
 }
 
@@ -248,6 +303,7 @@ fn next_job(shared: &Shared) -> Option<Job> {
     let mut queue = shared.lock();
     loop {
         if let Some(job) = queue.jobs.pop() {
+            shared.note_length(&queue);
             return Some(job);
         }
         if queue.closed {

@@ -110,6 +110,16 @@ impl<J> FairQueue<J> {
         Ok(())
     }
 
+    /// How many jobs wait.
+    pub fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.jobs.len()).sum()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The next job, by the rules above.
     pub fn pop(&mut self) -> Option<J> {
         let waiting = || self.lanes.iter().filter(|(_, lane)| !lane.jobs.is_empty());

@@ -50,7 +50,8 @@ impl Decoding {
         let (spool, stop) = (writer.spool(), cancel.part());
         let (token, span) = (stop.clone(), tracing::Span::current());
         let thread = Builder::new().name("decode".to_owned()).spawn(move || {
-            let _span = span.entered();
+            let _request = span.entered();
+            let _stage = tracing::debug_span!("decode").entered();
             let start = Instant::now();
             let decoded = work(writer, &token)?;
             Ok(Done { decoded, took: start.elapsed() })

@@ -129,10 +129,12 @@ pub fn main() -> ExitCode {
         }
         Command::Doctor => load(&cli, Vec::new()).and_then(doctor::run),
     };
-    result.unwrap_or_else(|message| {
+    let code = result.unwrap_or_else(|message| {
         eprintln!("diarist: {message}");
         ExitCode::from(2)
-    })
+    });
+    telemetry::stop();
+    code
 }
 
 /// Writes to standard output; unlike `print!`, a full disk or a closed pipe is an error.

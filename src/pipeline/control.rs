@@ -31,6 +31,17 @@ impl Stage {
             Self::Merge => "merge",
         }
     }
+
+    /// A span for traces.
+    pub(super) fn span(self) -> tracing::Span {
+        match self {
+            Self::Decode => tracing::debug_span!("decode"),
+            Self::Vad => tracing::debug_span!("vad"),
+            Self::Language => tracing::debug_span!("language"),
+            Self::Asr => tracing::debug_span!("asr"),
+            Self::Merge => tracing::debug_span!("merge"),
+        }
+    }
 }
 
 /// What happens on the way, in order.

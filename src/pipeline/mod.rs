@@ -30,6 +30,7 @@ use crate::asr::engine::EnginePool;
 use crate::audio::AudioError;
 use crate::audio::decoding::{Decoding, Done};
 use crate::models::manager::{Lease, ModelManager};
+use crate::telemetry::metrics::WorkMetrics;
 use crate::time::{SampleIndex, ms_to_samples};
 use crate::transcript::Transcript;
 use crate::vad::{VadError, VoiceActivityDetector};
@@ -59,6 +60,7 @@ pub struct Pipeline {
     models: Arc<ModelManager<EnginePool>>,
     vad_factory: VadFactory,
     idle_vads: Mutex<Vec<Box<dyn VoiceActivityDetector>>>,
+    metrics: WorkMetrics,
 }
 
 impl Pipeline {
@@ -68,7 +70,13 @@ impl Pipeline {
         models: Arc<ModelManager<EnginePool>>,
         vad_factory: VadFactory,
     ) -> Self {
-        Self { options, models, vad_factory, idle_vads: Mutex::default() }
+        let metrics = WorkMetrics::default();
+        Self { options, models, vad_factory, idle_vads: Mutex::default(), metrics }
+    }
+
+    /// The same, counting what it does.
+    pub fn counted(self, metrics: WorkMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Runs one request to its end. Blocking.
@@ -77,20 +85,27 @@ impl Pipeline {
     /// Before `Event::Accepted` for what is wrong with the request or the file; afterwards for what goes wrong
     /// with the machine, and for limits and damage that decoding meets late.
     pub fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
-        let mut clock = StageClock::default();
+        let result = self.work(request, control);
+        self.metrics.ended(result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok"));
+        result
+    }
+
+    fn work(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
         let engine = self.lease(request)?;
+        let (mut clock, start) = (StageClock::new(self.metrics.clone()), Instant::now());
         let plan = Plan::new(request, &self.options, &engine)?;
 
         let audio = self.options.audio.clone();
         let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
         let mut vad = self.vad()?;
-        let recording = Recording { spool: decoding.spool(), vad: vad.as_mut() };
+        let spool = Arc::clone(decoding.spool());
+        let recording = Recording { spool: &spool, vad: vad.as_mut() };
         let heard = hear(&plan, &engine, recording, control, &mut clock);
         if heard.is_err() {
             decoding.stop();
         }
-        let spool = Arc::clone(decoding.spool());
         let outcome = first_cause(heard, decoding.finish());
+        self.metrics.received(spool.len());
         if let Some(error) = spool.take_failure() {
             return Err(error.into());
         }
@@ -100,6 +115,7 @@ impl Pipeline {
             return Err(AudioError::Cancelled.into());
         }
         clock.put_first(Stage::Decode, done.took);
+        self.metrics.transcribed(&engine.spec().id, transcript.duration, start.elapsed());
         transcript.warnings.splice(0..0, plan.warnings.into_iter().chain(done.decoded.warnings));
         Ok(Outcome { transcript, timings: clock.timings })
     }
@@ -156,27 +172,45 @@ fn first_cause<T>(
     }
 }
 
-/// Adds up the wall time of each stage, in order of first use.
-#[derive(Default)]
+/// Adds up the wall time of each stage, in order of first use, and counts it for everybody.
 pub(crate) struct StageClock {
     timings: Vec<(Stage, Duration)>,
+    /// One span for each stage, entered again and again.
+    spans: Vec<(Stage, tracing::Span)>,
+    metrics: WorkMetrics,
 }
 
 impl StageClock {
+    fn new(metrics: WorkMetrics) -> Self {
+        Self { timings: Vec::new(), spans: Vec::new(), metrics }
+    }
+
     /// Notes a stage that kept its own time, before all others.
     fn put_first(&mut self, stage: Stage, took: Duration) {
+        self.metrics.stage(stage.name(), took);
         self.timings.insert(0, (stage, took));
     }
 
     fn time<R>(&mut self, stage: Stage, work: impl FnOnce() -> R) -> R {
         let start = Instant::now();
-        let result = work();
+        let result = self.span(stage).in_scope(work);
         let spent = start.elapsed();
+        self.metrics.stage(stage.name(), spent);
         match self.timings.iter_mut().find(|(known, _)| *known == stage) {
             Some((_, total)) => *total += spent,
             None => self.timings.push((stage, spent)),
         }
         result
+    }
+
+    /// From the first use of a stage to the end of the request; traces tell how much of that it was at work.
+    fn span(&mut self, stage: Stage) -> tracing::Span {
+        if let Some((_, span)) = self.spans.iter().find(|(known, _)| *known == stage) {
+            return span.clone();
+        }
+        let span = stage.span();
+        self.spans.push((stage, span.clone()));
+        span
     }
 }
 

@@ -9,6 +9,7 @@ use crate::asr::stitch::{Stitcher, split_at};
 use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
 use crate::language::Language;
+use crate::telemetry::metrics::WorkMetrics;
 use crate::time::{Chunk, SampleIndex, ms_to_samples};
 use crate::transcript::{Segment, Segments, Transcript};
 use crate::vad::{Condensed, VoiceActivityDetector};
@@ -77,8 +78,11 @@ pub fn recognise(
         failure: None,
         recognised: 0,
         submitted_until: 0,
+        counted_until: 0,
+        metrics: clock.metrics.clone(),
     };
-    let heard = run.drain(scan, clock)?;
+    let mut heard = run.drain(scan, clock)?;
+    heard.count_until(spool.len());
     heard.findings.log();
     Ok(Transcript {
         task: plan.decoding.task,
@@ -170,6 +174,9 @@ struct Run<'a> {
     recognised: usize,
     /// End of the last chunk given to the engine.
     submitted_until: SampleIndex,
+    /// How much of the recording counts as done.
+    counted_until: SampleIndex,
+    metrics: WorkMetrics,
 }
 
 struct Waiting {
@@ -310,11 +317,13 @@ impl Run<'_> {
                 self.recognised += 1;
                 let segments = std::mem::take(&mut reviewed.segments);
                 let chunk = reviewed.chunk;
+                self.count(&reviewed);
                 self.findings.add(reviewed);
                 (chunk, segments)
             }
             Err((chunk, error)) => {
                 tracing::error!(%error, start = chunk.span.start, "a chunk could not be recognised");
+                self.metrics.chunk_failed();
                 self.findings.add_failure(chunk, &error);
                 self.failure = Some(error);
                 (chunk, Vec::new())
@@ -322,9 +331,22 @@ impl Run<'_> {
         };
         let ready = self.stitcher.push(&chunk, segments);
         self.accept(ready)?;
+        self.count_until(chunk.owned.end);
         let progress = Event::Progress { done: chunk.owned.end, total: self.spool.total() };
         self.control.emit(progress);
         Ok(())
+    }
+
+    fn count(&self, reviewed: &Reviewed) {
+        self.metrics.chunk(reviewed.heard_again, reviewed.speech);
+        reviewed.dropped.iter().for_each(|dropped| self.metrics.dropped(dropped.reason.name()));
+        reviewed.uncovered.iter().for_each(|gap| self.metrics.gap(gap.len()));
+    }
+
+    /// The recording is done up to here, silence included.
+    fn count_until(&mut self, end: SampleIndex) {
+        self.metrics.done(end.saturating_sub(self.counted_until));
+        self.counted_until = self.counted_until.max(end);
     }
 
     /// Adds final segments to the transcript and tells the listener. What nobody asked for is not kept.

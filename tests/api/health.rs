@@ -26,6 +26,9 @@ fn until_the_models_are_there_health_is_503_and_the_process_lives() {
     assert_eq!((answer.status, &answer.json()["status"]), (503, &json!("loading")));
     assert_eq!(app.get("/health/ready").status, 503);
     assert_eq!(app.get("/health/live").status, 200);
+    for path in ["/health", "/health/live", "/health/ready"] {
+        assert_eq!(app.get(path).header("cache-control"), Some("no-store"), "{path}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod encodings;
 mod health;
 mod limits;
 mod malformed;
+mod metrics;
 mod models;
 mod routes;
 mod stopping;

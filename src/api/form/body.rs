@@ -14,6 +14,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
 use crate::api::error::ApiError;
+use crate::telemetry::metrics::Count;
 
 use super::FormLimits;
 
@@ -67,6 +68,7 @@ struct Inner {
     /// Runs while nothing comes.
     alarm: Option<Pin<Box<Sleep>>>,
     watch: Watch,
+    count: Count,
 }
 
 impl LimitedBody {
@@ -84,8 +86,15 @@ impl LimitedBody {
             ended: false,
             alarm: None,
             watch: watch.clone(),
+            count: Count::default(),
         };
         (Self(Rc::new(RefCell::new(inner))), watch)
+    }
+
+    /// The same, counting its bytes as they come.
+    pub fn counted(self, count: Count) -> Self {
+        self.0.borrow_mut().count = count;
+        self
     }
 
     /// Reads to the end, or to the first failure, and forgets what comes.
@@ -111,6 +120,7 @@ impl Inner {
             Poll::Ready(Some(Ok(chunk))) => {
                 self.alarm = None;
                 self.received += chunk.len() as u64;
+                self.count.inc_by(chunk.len() as u64);
                 if self.received > self.limit {
                     return self.end(Verdict::TooLarge);
                 }
