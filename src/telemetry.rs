@@ -1,9 +1,13 @@
-//! Logs: where they go and in what form.
+//! Logs: where they go and in what form. `one_line` sees to it that no value forges a line.
+
+mod one_line;
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
+
+use one_line::OneLine;
 
 /// How log lines look and which are written.
 #[derive(Clone, Debug)]
@@ -32,11 +36,13 @@ pub fn start(options: &LogOptions) -> Result<(), String> {
         .fold(filter, |filter, directive| {
             filter.add_directive(directive.parse().expect("a fixed directive"))
         });
+    // Colours are for people; a file or the journal gets plain text.
+    let is_coloured =
+        !options.json && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Colours are for people; a file or the journal gets plain text.
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(move || OneLine { is_coloured })
+        .with_ansi(is_coloured)
         .with_target(false);
     // A second subscriber is refused, which is what tests that start several servers want.
     let _ = if options.json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
