@@ -12,6 +12,8 @@ pub mod auth;
 mod context;
 pub mod error;
 mod form;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 pub mod line;
 mod models;
