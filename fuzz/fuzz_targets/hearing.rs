@@ -60,7 +60,10 @@ fuzz_target!(|data: &[u8]| {
     }
     said.extend(stitcher.finish());
     for pair in said.windows(2) {
-        assert!(pair[0].span.start <= pair[1].span.start && pair[0].span.end <= pair[1].span.start, "{pair:?}");
+        assert!(
+            pair[0].span.start <= pair[1].span.start && pair[0].span.end <= pair[1].span.start,
+            "{pair:?}"
+        );
     }
     for segment in &said {
         let inside = |word: TimeSpan| segment.span.start <= word.start && word.end <= segment.span.end;

@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| diarist_fuzz::with_file(data, diarist::asr::whisper::fuzzing::read_model));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| diarist_fuzz::with_file(
+    data,
+    diarist::asr::whisper::fuzzing::read_model
+));

@@ -76,7 +76,8 @@ fn transcript(input: &Input) -> Transcript {
 }
 
 fn segment(said: &Said, at: &mut u64) -> Segment {
-    let span = TimeSpan::new(*at + u64::from(said.pause), *at + u64::from(said.pause) + u64::from(said.length));
+    let span =
+        TimeSpan::new(*at + u64::from(said.pause), *at + u64::from(said.pause) + u64::from(said.length));
     *at = span.end;
     let [temperature, avg_logprob, compression_ratio, no_speech_prob] = said.numbers;
     let word = |text: &String| Word { text: text.clone(), span, probability: temperature, speaker: None };
