@@ -96,7 +96,7 @@ pub fn ogg_opus(seconds: u32) -> Vec<u8> {
 
 /// MP3, MPEG 2.5 at 8 kHz and 8 kbit/s, mono: 72 bytes for 72 ms, with nothing in them.
 pub fn mp3(seconds: u32) -> Vec<u8> {
-    let mut frame = vec![0; 72];
+    let mut frame = [0; 72];
     frame[..4].copy_from_slice(&[0xff, 0xe3, 0x18, 0xc0]);
     frame.repeat((seconds * 1_000).div_ceil(72) as usize)
 }
@@ -188,22 +188,23 @@ pub fn id3_with_picture(size: u32) -> (Vec<u8>, usize) {
     (bytes, at)
 }
 
-/// FLAC of two seconds behind `count` pictures of almost 16 MB each.
-pub fn flac_with_pictures(count: usize) -> Vec<u8> {
+/// FLAC of two seconds behind `count` pictures of almost 16 MB each: pieces, and bytes of nothing behind each.
+pub fn flac_with_pictures(count: usize) -> Vec<(Vec<u8>, u64)> {
     const SIZE: u32 = (1 << 24) - 1;
     let sound = flac(2);
     // The mark and the stream's own block, which is not the last one any more.
-    let mut bytes = sound[..42].to_vec();
-    bytes[4] = 0;
+    let mut stream = sound[..42].to_vec();
+    stream[4] = 0;
+    let mut pieces = vec![(stream, 0)];
     for number in 1..=count {
-        bytes.push(if number == count { 0x86 } else { 6 });
-        bytes.extend(&SIZE.to_be_bytes()[1..]);
+        let mut block = vec![if number == count { 0x86 } else { 6 }];
+        block.extend(&SIZE.to_be_bytes()[1..]);
         let head = [&numbers(&[3, 9])[..], b"image/png", &numbers(&[0, 1, 1, 24, 0, SIZE - 41])].concat();
-        bytes.extend(&head);
-        bytes.resize(bytes.len() + SIZE as usize - head.len(), 0);
+        block.extend(&head);
+        pieces.push((block, u64::from(SIZE) - head.len() as u64));
     }
-    bytes.extend(&sound[42..]);
-    bytes
+    pieces.push((sound[42..].to_vec(), 0));
+    pieces
 }
 
 /// WAV of two seconds behind a chunk of `size` bytes; without them, and where they belong.
