@@ -40,6 +40,10 @@ lint: setup ## check formatting, clippy, licences and dependencies
 deny: ## check licences, sources, duplicates and known vulnerabilities of the dependencies
 	@scripts/deny.sh
 
+.PHONY: fuzz
+fuzz: setup ## search for inputs that break what reads them (MINUTES=10 for each; see fuzz/README.md)
+	@scripts/fuzz.sh
+
 .PHONY: bench
 bench: setup ## measure speed and memory (ONLY=part: some of it; see docs/benchmarks.md)
 	cargo bench --locked -- $(ONLY)

@@ -31,6 +31,9 @@ const PREFIX: &str = "DIARIST_";
 /// what Kubernetes sets for a service called `diarist`.
 const NOT_SETTINGS: [&str; 3] = ["DIARIST_CONFIG", "DIARIST_SERVICE_", "DIARIST_PORT"];
 
+/// Settings whose values are repeated in no message.
+const SECRETS: [&str; 2] = ["api_keys", "metrics_key"];
+
 /// Allowed ranges of the settings that are whole numbers.
 const WHOLE_NUMBERS: [(&str, i64, i64); 22] = [
     ("max_upload_bytes", 1, 1 << 53),
@@ -357,17 +360,24 @@ fn find_bundled_models() -> PathBuf {
 fn merge_file(merged: &mut Table, path: &Path) -> Result<(), ConfigError> {
     let named = |why: String| ConfigError::one(format!("the settings file {} {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| named(format!("cannot be read: {error}")))?;
-    let file: Table = text.parse().map_err(|error| named(format!("is not TOML: {}", one_line(&error))))?;
+    let file: Table = text.parse().map_err(|error| named(not_toml(&text, &error)))?;
     for (key, value) in file {
         match merged.get(&key) {
             None => return Err(named(format!("has an unknown setting `{key}`{}", suggestion(merged, &key)))),
             Some(default) if !same_kind(default, &value) => {
-                return Err(named(format!("has `{key}` = {value}, expected is {}", kind(default))));
+                let shown = if SECRETS.contains(&key.as_str()) { String::new() } else { format!(" = {value}") };
+                return Err(named(format!("has `{key}`{shown}, expected is {}", kind(default))));
             }
             Some(_) => drop(merged.insert(key, value)),
         }
     }
     Ok(())
+}
+
+/// What is wrong with a settings file and where, without the line itself: it may hold a key.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("is not TOML: line {}: {}", before.matches('\n').count() + 1, one_line(&error.message()))
 }
 
 /// Sets one value from text, read as the kind that the default has.
@@ -514,6 +524,24 @@ mod tests {
         let message = load(&[("DIARIST_TLS_KEY", "key.pem")], &[]).err().unwrap();
         assert!(message.contains("DIARIST_TLS_CERT"), "{message}");
         assert!(load(&[], &[]).unwrap().tls().is_none());
+    }
+
+    #[test]
+    fn no_message_about_a_settings_file_repeats_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("diarist.toml");
+        for text in
+            ["beam_size = 2\napi_keys = [\"sk-secret\"\n", "api_keys = \"sk-secret\"", "api_keys = [7]"]
+        {
+            std::fs::write(&path, text).unwrap();
+            let sources = Sources { file: Some(path.clone()), ..Sources::default() };
+            let message = Settings::load(&sources).err().unwrap().to_string();
+            assert!(!message.contains("secret") && !message.contains('\n'), "{message}");
+        }
+        std::fs::write(&path, "a = 1\nb = = 2\n").unwrap();
+        let sources = Sources { file: Some(path), ..Sources::default() };
+        let message = Settings::load(&sources).err().unwrap().to_string();
+        assert!(message.contains("line 2"), "{message}");
     }
 
     #[test]

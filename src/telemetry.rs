@@ -7,6 +7,7 @@
 pub mod host;
 pub mod logs;
 pub mod metrics;
+mod one_line;
 pub mod traces;
 
 pub use logs::{LogOptions, QUIET, start, stop};

@@ -3,9 +3,10 @@
 //! Here the body is taken in: text fields into memory, within limits, and the file straight to disk, whatever
 //! their order. `form::request` then parses the fields into a `pipeline::Request` without doubts. `body`
 //! watches over size and pace, `part` reads the odd spellings of multipart headers, `fields` the odd
-//! spellings of arrays and objects.
+//! spellings of arrays and objects, `data_url` the recordings inside text fields.
 
 mod body;
+pub mod data_url;
 mod fields;
 mod part;
 pub mod request;

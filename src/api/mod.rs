@@ -14,6 +14,8 @@ mod connection;
 mod context;
 pub mod error;
 mod form;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 pub mod lifecycle;
 pub mod line;

@@ -6,6 +6,8 @@
 //! (`watch`). Only this file and its children name the engine.
 
 mod encoder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod header;
 mod results;
 mod watch;

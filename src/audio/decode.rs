@@ -12,13 +12,16 @@ use super::intake::Intake;
 use super::native::{self, Clock, Facts, Failure, Heard};
 use super::sniff::{self, Kind};
 use super::source::{Mend, PatchedFile};
-use super::{AudioError, AudioOptions, AudioSource, PcmSpool, SpoolWriter, ffmpeg, matroska, mp4, ogg, wav};
+use super::{
+    AudioError, AudioOptions, AudioSource, PcmSpool, SpoolWriter, ffmpeg, id3, matroska, mp4, ogg, wav,
+};
 
 /// Bytes that readers may have fetched beyond the last packet that they handed out.
 const READ_AHEAD: u64 = 128 << 10;
 
-/// Times that reading goes on behind damage in one file.
+/// Times that reading goes on behind damage in one file, and bytes of its head read again for that.
 const MAX_RESUMES: usize = 1_000;
+const MAX_RESUMED_BYTES: u64 = 1 << 30;
 
 /// A recording taken in.
 #[derive(Debug)]
@@ -109,6 +112,8 @@ impl Look {
         } else if head.starts_with(b"OggS") {
             look.mend.patches = ogg::mend(&mut BufReader::new(file))?;
             look.damaged_pages = look.mend.patches.len() as u64;
+        } else if head.starts_with(b"ID3") {
+            look.mend.start = id3::end_of_tags(&mut file)?;
         } else if head.get(4..8) == Some(b"ftyp") {
             let index = mp4::inspect(&mut BufReader::new(file));
             look.facts.edits = index.edits;
@@ -163,13 +168,14 @@ fn resume_matroska(
     mut heard: Heard,
     intake: &mut Intake,
 ) -> Result<Heard, Failure> {
-    let mut from = 0;
+    let (mut from, mut reread) = (0, 0);
     for _ in 0..MAX_RESUMES {
-        let Some(stopped_at) = heard.stopped_at else { break };
+        let Some(stopped_at) = heard.stopped_at.filter(|_| reread < MAX_RESUMED_BYTES) else { break };
         from = stopped_at.saturating_sub(READ_AHEAD).max(from);
         let hole = matroska::hole_before_next_cluster(path, from).map_err(AudioError::from)?;
         let Some(hole) = hole else { break };
         from = hole.1 + 1;
+        reread += hole.0;
         let mend = Mend { hole: Some(hole), ..Mend::default() };
         let source = PatchedFile::open(path, mend, false).map_err(AudioError::from)?;
         match native::decode(source, &look.facts, heard.clock, intake) {

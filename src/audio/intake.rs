@@ -19,6 +19,13 @@ const RATES: RangeInclusive<u32> = 1_000..=768_000;
 /// Most channels accepted.
 const MAX_CHANNELS: usize = 64;
 
+/// Times that the rate may change in one recording. Each costs a new filter, up to a fifth of a second at odd rates.
+const MAX_RATE_CHANGES: usize = 100;
+
+/// Frames of a block that are resampled before the limit is looked at again; a block may hold millions, and at a
+/// low rate each of them becomes sixteen.
+const STEP_FRAMES: usize = 65_536;
+
 /// Frames of silence inserted at a time.
 const SILENCE_BLOCK: u64 = 16_384;
 
@@ -28,13 +35,25 @@ pub(super) struct Intake<'a> {
     resampler: MonoResampler,
     scratch: Vec<f32>,
     touched: bool,
+    /// That of the last block, and how often it was another.
+    rate: u32,
+    rate_changes: usize,
     limit_s: u64,
     cancel: &'a CancelToken,
 }
 
 impl<'a> Intake<'a> {
     pub(super) fn new(writer: SpoolWriter, limit_s: u64, cancel: &'a CancelToken) -> Self {
-        Self { writer, resampler: MonoResampler::new(), scratch: Vec::new(), touched: false, limit_s, cancel }
+        Self {
+            writer,
+            resampler: MonoResampler::new(),
+            scratch: Vec::new(),
+            touched: false,
+            rate: 0,
+            rate_changes: 0,
+            limit_s,
+            cancel,
+        }
     }
 
     /// Whether nothing has arrived yet, so that another decoder may still try.
@@ -56,7 +75,26 @@ impl<'a> Intake<'a> {
         if !(1..=MAX_CHANNELS).contains(&channels) {
             return Err(AudioError::Undecodable(format!("it declares {channels} channels")));
         }
+        self.rate_changes += usize::from(rate != std::mem::replace(&mut self.rate, rate));
+        if self.rate_changes > MAX_RATE_CHANGES {
+            return Err(AudioError::Undecodable("its sample rate changes again and again".to_owned()));
+        }
         self.touched |= !block.channels[0].is_empty();
+        if block.channels[0].len() <= STEP_FRAMES {
+            return self.resample(block);
+        }
+        let mut step = AudioBlock { sample_rate: rate, channels: vec![Vec::new(); channels] };
+        for at in (0..block.channels[0].len()).step_by(STEP_FRAMES) {
+            for (part, whole) in step.channels.iter_mut().zip(&block.channels) {
+                part.clear();
+                part.extend_from_slice(&whole[at..whole.len().min(at + STEP_FRAMES)]);
+            }
+            self.resample(&step)?;
+        }
+        Ok(())
+    }
+
+    fn resample(&mut self, block: &AudioBlock) -> Result<(), AudioError> {
         self.scratch.clear();
         self.resampler.push(block, &mut self.scratch);
         self.store()
@@ -103,5 +141,49 @@ impl<'a> Intake<'a> {
             return Err(AudioError::TooLong { limit_s: self.limit_s });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intake(cancel: &CancelToken) -> Intake<'_> {
+        Intake::new(SpoolWriter::create(&std::env::temp_dir()).unwrap(), 1_000, cancel)
+    }
+
+    fn block(sample_rate: u32, frames: usize) -> AudioBlock {
+        AudioBlock { sample_rate, channels: vec![vec![0.5; frames]; 2] }
+    }
+
+    #[test]
+    fn a_long_block_gives_what_its_parts_give() {
+        let cancel = CancelToken::new();
+        let (mut whole, mut parts) = (intake(&cancel), intake(&cancel));
+        whole.push(&block(44_100, 300_000)).unwrap();
+        (0..300).for_each(|_| parts.push(&block(44_100, 1_000)).unwrap());
+        let read = |intake: Intake<'_>| {
+            let (spool, mut samples) = (intake.finish().unwrap(), Vec::new());
+            spool.read(crate::time::TimeSpan::new(0, spool.len()), &mut samples);
+            samples
+        };
+        assert_eq!(read(whole), read(parts));
+    }
+
+    #[test]
+    fn a_block_over_the_limit_is_not_stored_whole() {
+        let cancel = CancelToken::new();
+        let mut intake = Intake::new(SpoolWriter::create(&std::env::temp_dir()).unwrap(), 60, &cancel);
+        let error = intake.push(&block(1_000, 4_000_000)).unwrap_err();
+        assert!(matches!(error, AudioError::TooLong { limit_s: 60 }), "{error}");
+        assert!(intake.writer.len() < 2 * 65_536 * 16, "{} samples were stored", intake.writer.len());
+    }
+
+    #[test]
+    fn a_recording_that_only_changes_its_rate_is_given_up() {
+        let cancel = CancelToken::new();
+        let mut intake = intake(&cancel);
+        let mut refused = (8_000..9_000).map(|rate| intake.push(&block(rate, 10))).skip_while(Result::is_ok);
+        assert!(matches!(refused.next(), Some(Err(AudioError::Undecodable(_)))));
     }
 }

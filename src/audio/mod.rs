@@ -2,7 +2,7 @@
 //!
 //! `decode` turns a file into blocks at its own rate, `resample` turns blocks into 16 kHz mono, `spool`
 //! keeps the result on disk, where it can be read while it grows; `decoding` runs all that on a thread of its own. Behind `decode`: `sniff` names a file by its first bytes, `native` drives the
-//! built-in decoders (`source`, `wav`, `mp4`, `ogg`, `matroska` and `aac` give them what the readers miss), `ffmpeg` runs the program
+//! built-in decoders (`source`, `wav`, `mp4`, `ogg`, `matroska`, `aac` and `id3` give them what the readers miss), `ffmpeg` runs the program
 //! for everything else, and both pour into `intake`, which keeps the limits. Nothing here holds the whole recording in memory, and nothing here knows
 //! about models or requests.
 
@@ -10,6 +10,9 @@ mod aac;
 pub mod decode;
 pub mod decoding;
 mod ffmpeg;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod id3;
 mod intake;
 mod matroska;
 mod mp4;

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::io::ErrorKind as IoErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use symphonia::core::audio::GenericAudioBufferRef;
@@ -30,7 +29,7 @@ use symphonia_adapter_libopus::OpusDecoder;
 
 use super::intake::Intake;
 use super::mp4::Edit;
-use super::source::PatchedFile;
+use super::source::{PatchedFile, Progress};
 use super::{AudioBlock, AudioError, aac};
 
 /// Samples that every AAC encoder puts before the sound, at the least: one frame of overlap.
@@ -47,7 +46,7 @@ const OPUS_RATE: u32 = 48_000;
 const MAX_READER_ERRORS: u32 = 32;
 
 /// Largest packet decoded, in bytes; more is damage, or an attempt to fill memory.
-const MAX_PACKET_BYTES: usize = 32 << 20;
+const MAX_PACKET_BYTES: usize = 8 << 20;
 
 /// Packets at the end of an MPEG stream that its padding can touch.
 const MAX_PADDED_PACKETS: usize = 4;
@@ -65,6 +64,10 @@ const MAX_PACKET_S: f64 = 1.0;
 /// Missing sound from which a file counts as cut off: seconds, and share of the declared length.
 const MISSING_S: f64 = 0.5;
 const MISSING_SHARE: f64 = 0.02;
+
+/// Loudest sample taken, in full scales; a file of floating point numbers may hold any. Much louder ones overflow
+/// inside the resampler, and what is not a number at its input makes it panic.
+const MAX_SAMPLE: f32 = 64.0;
 
 /// A codec without a name here.
 const UNKNOWN_CODEC: &str = "of an unknown codec";
@@ -336,7 +339,7 @@ struct Session<'a, 'i> {
     /// Whether an earlier pass decoded the start.
     is_resumed: bool,
     /// Where the file is being read.
-    progress: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     /// Where it was being read when the last good packet came.
     read_to: u64,
     /// A packet behind a hole, until the next one confirms the hole.
@@ -355,7 +358,8 @@ impl Session<'_, '_> {
             match guarded(|| reader.next_packet()) {
                 Ok(Some(packet)) => {
                     reader_errors = 0;
-                    self.read_to = self.progress.load(Ordering::Relaxed);
+                    self.read_to = self.progress.at();
+                    self.progress.note_packet();
                     self.accept(packet)?;
                 }
                 Ok(None) => break,
@@ -589,14 +593,12 @@ fn make_decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, 
     guarded(|| CODECS.make_audio_decoder(params, &AudioDecoderOptions::default()))
 }
 
-/// Replaces `block` by the decoded samples; what is not a number becomes silence.
+/// Replaces `block` by the decoded samples; what is not a number becomes silence, what is absurdly loud less so.
 fn copy_block(buffer: &GenericAudioBufferRef, block: &mut AudioBlock) {
     block.sample_rate = buffer.spec().rate();
     buffer.copy_to_vecs_planar(&mut block.channels);
     for sample in block.channels.iter_mut().flatten() {
-        if !sample.is_finite() {
-            *sample = 0.0;
-        }
+        *sample = if sample.is_nan() { 0.0 } else { sample.clamp(-MAX_SAMPLE, MAX_SAMPLE) };
     }
 }
 

@@ -8,11 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use symphonia::core::io::MediaSource;
 
+/// Most bytes fetched between two packets, in what stands before the first among them. Readers keep an index, tags
+/// and pictures in memory as they come; the index of two days of MP4 takes about 50 MB.
+const MAX_UNPACKETED_BYTES: u64 = 128 << 20;
+
 /// How a file is to be read other than as it lies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mend {
     /// Bytes to read instead of those in the file, in order of their offsets.
     pub(super) patches: Vec<(u64, [u8; 4])>,
+    /// Where to begin; readers take it for the start of the file.
+    pub(super) start: u64,
     /// Where to stop reading, if not at the end.
     pub(super) end: Option<u64>,
     /// A part to leave out: its first byte, and the byte to go on with.
@@ -26,7 +32,27 @@ pub(super) struct PatchedFile {
     length: u64,
     at: u64,
     seekable: bool,
-    progress: Arc<AtomicU64>,
+    progress: Arc<Progress>,
+}
+
+/// How far a file has been read.
+#[derive(Default)]
+pub(super) struct Progress {
+    at: AtomicU64,
+    /// Bytes fetched since the last packet.
+    unpacketed: AtomicU64,
+}
+
+impl Progress {
+    /// Offset in the file of the latest read; readers buffer, so what they have handed out lies before.
+    pub(super) fn at(&self) -> u64 {
+        self.at.load(Ordering::Relaxed)
+    }
+
+    /// Says that the reader has handed out a packet, so that it may fetch as much again.
+    pub(super) fn note_packet(&self) {
+        self.unpacketed.store(0, Ordering::Relaxed);
+    }
 }
 
 impl PatchedFile {
@@ -37,15 +63,17 @@ impl PatchedFile {
     /// # Errors
     /// When the file cannot be opened.
     pub(super) fn open(path: &Path, mend: Mend, seekable: bool) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(mend.start))?;
         let file_length = file.metadata()?.len();
         let length = mend.end.map_or(file_length, |end| end.min(file_length));
         let seekable = seekable && mend.hole.is_none();
-        Ok(Self { file, mend, length, at: 0, seekable, progress: Arc::default() })
+        let at = mend.start;
+        Ok(Self { file, mend, length, at, seekable, progress: Arc::default() })
     }
 
-    /// Offset in the file of the latest read; readers buffer, so what they have handed out lies before.
-    pub(super) fn progress(&self) -> Arc<AtomicU64> {
+    /// How far it has been read, while it is being read.
+    pub(super) fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
     }
 
@@ -75,11 +103,15 @@ impl Read for PatchedFile {
                 stop = hole;
             }
         }
-        self.progress.store(self.at, Ordering::Relaxed);
+        if self.progress.unpacketed.load(Ordering::Relaxed) > MAX_UNPACKETED_BYTES {
+            return Err(io::Error::other("too much in it is not sound"));
+        }
+        self.progress.at.store(self.at, Ordering::Relaxed);
         let left = usize::try_from(stop.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);
         let count = self.file.read(&mut buffer[..wanted])?;
         self.patch(&mut buffer[..count]);
+        self.progress.unpacketed.fetch_add(count as u64, Ordering::Relaxed);
         self.at += count as u64;
         Ok(count)
     }
@@ -91,15 +123,16 @@ impl Seek for PatchedFile {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let absolute = match to {
-            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Start(at) => at.checked_add(self.mend.start),
             SeekFrom::End(offset) => self.length.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
         };
+        let absolute = absolute.filter(|&at| at >= self.mend.start);
         self.at = absolute.ok_or(io::ErrorKind::InvalidInput)?;
         // Offsets come from the file, and the system refuses some of those past its end; there is
         // nothing to be read there anyway.
         self.file.seek(SeekFrom::Start(self.at.min(self.length)))?;
-        Ok(self.at)
+        Ok(self.at - self.mend.start)
     }
 }
 
@@ -109,7 +142,7 @@ impl MediaSource for PatchedFile {
     }
 
     fn byte_len(&self) -> Option<u64> {
-        self.seekable.then_some(self.length)
+        self.seekable.then_some(self.length.saturating_sub(self.mend.start))
     }
 }
 
@@ -165,7 +198,7 @@ mod tests {
     #[test]
     fn patches_hold_across_reads_and_the_end_is_where_the_mend_says() {
         let patches = vec![(2, *b"abcd"), (7, *b"wxyz")];
-        assert_eq!(read_all(Mend { patches, end: Some(8), hole: None }), b"01abcd6w");
+        assert_eq!(read_all(Mend { patches, end: Some(8), ..Mend::default() }), b"01abcd6w");
     }
 
     #[test]
@@ -179,9 +212,37 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_begin_further_on() {
+        assert_eq!(read_all(Mend { start: 3, ..Mend::default() }), b"3456789");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let mut patched = PatchedFile::open(file.path(), Mend { start: 3, ..Mend::default() }, true).unwrap();
+        assert_eq!(patched.byte_len(), Some(7));
+        for (to, place) in [(SeekFrom::Start(2), 2), (SeekFrom::End(-3), 4), (SeekFrom::Current(1), 5)] {
+            assert_eq!(patched.seek(to).unwrap(), place);
+        }
+        let mut rest = String::new();
+        patched.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "89");
+        assert!(patched.seek(SeekFrom::End(-8)).is_err());
+        assert!(patched.seek(SeekFrom::Start(u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn a_reader_cannot_fetch_without_end_before_its_first_packet() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MAX_UNPACKETED_BYTES * 2).unwrap();
+        let mut patched = PatchedFile::open(file.path(), Mend::default(), true).unwrap();
+        let read = io::copy(&mut patched, &mut io::sink());
+        assert!(read.is_err(), "{read:?}");
+        patched.progress().note_packet();
+        assert_eq!(patched.read(&mut [0; 8]).unwrap(), 8);
+    }
+
+    #[test]
     fn a_hole_is_left_out() {
         let patches = vec![(1, *b"abcd")];
-        assert_eq!(read_all(Mend { patches, end: None, hole: Some((2, 7)) }), b"0a789");
+        assert_eq!(read_all(Mend { patches, hole: Some((2, 7)), ..Mend::default() }), b"0a789");
     }
 
     #[test]

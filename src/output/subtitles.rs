@@ -28,7 +28,10 @@ pub fn srt(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
 /// What `out` gives.
 pub fn vtt(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "WEBVTT\n")?;
-    cues(reading).try_for_each(|cue| cue.write(out, '.'))
+    cues(reading).try_for_each(|mut cue| {
+        cue.text = escaped(&cue.text);
+        cue.write(out, '.')
+    })
 }
 
 /// One line of text on the screen, times in ms, `start_ms < end_ms`.
@@ -58,15 +61,38 @@ fn cues(reading: &Reading<'_>) -> impl Iterator<Item = Cue> {
     reading.segments().filter_map(|segment| Cue::of(&segment))
 }
 
-/// `text` on one line, without anything that would end the cue or look like a time line. Whisper's own
-/// writer turns `-->` into `->` too (openai/whisper, `whisper/utils.py`).
+/// `text` on one line, without anything that would end the cue or look like a time line; control characters, at
+/// some of which readers break lines, are spaces. Whisper's own writer turns `-->` into `->` too (openai/whisper,
+/// `whisper/utils.py`).
 fn cue_text(text: &str) -> String {
-    let lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).map(str::trim);
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let lines = text.split(breaks).map(str::trim);
     let mut text = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     while text.contains("-->") {
         text = text.replace("-->", "->");
     }
     text
+}
+
+/// `text` as WebVTT spells it: `<` would begin a tag, and `&` may begin a character reference. An `&` that begins none
+/// stays as it is, as in `Q&A`: every name of a reference has two letters or more (WebVTT, 6.4, cue text tokenizer).
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        match character {
+            '<' => escaped.push_str("&lt;"),
+            '&' if begins_reference(&text[at + 1..]) => escaped.push_str("&amp;"),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+fn begins_reference(rest: &str) -> bool {
+    let mut next = rest.bytes();
+    let (first, second) = (next.next(), next.next());
+    first == Some(b'#')
+        || [first, second].iter().all(|byte| byte.is_some_and(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// `HH:MM:SS,mmm`; hours grow beyond two digits where needed.
@@ -135,6 +161,15 @@ mod tests {
     #[test]
     fn a_cue_never_holds_an_arrow_or_a_line_break() {
         assert_eq!(cue_text(" a --> b ----> c\r\n\r\nd\u{2028}e "), "a -> b -> c d e");
+        assert_eq!(cue_text("a\u{c}b\u{b}\u{85}c\u{1d}d\0e\u{1b}[2J"), "a b c d e [2J");
+    }
+
+    #[test]
+    fn text_is_never_taken_for_markup_in_webvtt() {
+        let marked = transcript(2.0, vec![segment(0.0, 2.0, " <b>R&D</b> & Q&A &lt; &#60; a < b > c")]);
+        let cue = "&lt;b>R&D&lt;/b> & Q&A &amp;lt; &amp;#60; a &lt; b > c";
+        assert_eq!(vtt(&marked), format!("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\n{cue}\n\n"));
+        assert!(srt(&marked).contains("<b>R&D</b> & Q&A &lt; &#60; a < b > c"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
+use super::one_line::OneLine;
 use super::traces;
 
 /// How log lines look and which are written.
@@ -79,14 +80,16 @@ fn filter(wanted: &str) -> Result<EnvFilter, String> {
 }
 
 fn text() -> Boxed<Traced> {
+    // Colours are for people; a file or the journal gets plain text.
+    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        // Colours are for people; a file or the journal gets plain text.
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(move || OneLine { is_coloured })
+        .with_ansi(is_coloured)
         .with_target(false);
     lines.boxed()
 }
 
+/// JSON escapes what would end a line by itself.
 fn json() -> Boxed<Traced> {
     json_to(std::io::stderr).boxed()
 }

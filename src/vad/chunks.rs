@@ -197,9 +197,10 @@ impl Chunker {
     /// Gives the last piece, not longer than `max`, which what follows may be packed with.
     fn split(&mut self, long: TimeSpan, done: &mut Vec<Chunk>) -> TimeSpan {
         let mut piece = TimeSpan::new(long.start, long.start + self.max);
-        let mut owned_start = long.start;
+        // What comes before was answered for by the chunk that was cut there.
+        let mut owned_start = self.owned_start.max(long.start);
         while piece.end < long.end {
-            let owned_end = piece.end - self.overlap / 2;
+            let owned_end = (piece.end - self.overlap / 2).max(owned_start);
             done.push(Chunk { span: piece, owned: TimeSpan::new(owned_start, owned_end) });
             owned_start = owned_end;
             piece = piece.shifted(self.max - self.overlap);
@@ -485,6 +486,20 @@ mod tests {
         let found: Vec<_> =
             chunks.into_iter().map(|(chunk, speech)| (chunk.span, chunk.owned, speech)).collect();
         assert_eq!(found, expected);
+    }
+
+    /// Found by the fuzz target `hearing`: a region too long for its chunk, after a cut.
+    #[test]
+    fn speech_before_a_cut_is_answered_for_once_even_when_what_follows_must_be_split() {
+        let options = ChunkOptions { max_ms: 10_000, target_ms: 10_000, overlap_ms: 4_000, max_pause_ms: 0 };
+        let mut chunker = Chunker::new(options);
+        let region =
+            |start, end, continues| SpeechRegion { span: span(start, end), confidence: 1.0, continues };
+        let regions = [region(0.0, 8.0, true), region(8.0, 17.0, true), region(17.0, 20.0, false)];
+        let mut chunks: Vec<Chunk> = regions.into_iter().flat_map(|region| chunker.push(region)).collect();
+        chunks.extend(chunker.finish());
+        let owned: Vec<TimeSpan> = chunks.iter().map(|chunk| chunk.owned).collect();
+        assert_eq!(owned, [span(0.0, 8.0), span(8.0, 14.0), span(14.0, 17.0), span(17.0, 20.0)]);
     }
 
     #[test]

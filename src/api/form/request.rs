@@ -13,6 +13,7 @@ use crate::output::{RenderOptions, ResponseFormat, UsageKind};
 use crate::pipeline::{Chunking, Priority, Request, VadOptions};
 use crate::transcript::{Task, Warning};
 
+use super::data_url;
 use super::fields::{Fields, ObjectField};
 
 /// Longest model name, in bytes.
@@ -353,8 +354,13 @@ fn known_speakers(fields: &Fields, warnings: &mut Vec<Warning>) -> Result<(), Ap
             ),
         ));
     }
-    if references.iter().any(|reference| !is_audio_data_url(reference)) {
-        return Err(invalid(REFERENCES, "each reference must be a `data:audio/…;base64,…` URL".to_owned()));
+    for (number, reference) in (1..).zip(&references) {
+        if let Err(error) = data_url::recording(reference) {
+            return Err(invalid(
+                REFERENCES,
+                format!("reference {number} must be a `data:audio/…;base64,…` URL, but {error}"),
+            ));
+        }
     }
     if !names.is_empty() {
         warnings.push(Warning::new(
@@ -364,15 +370,6 @@ fn known_speakers(fields: &Fields, warnings: &mut Vec<Warning>) -> Result<(), Ap
         ));
     }
     Ok(())
-}
-
-fn is_audio_data_url(text: &str) -> bool {
-    use base64::Engine;
-    let Some((head, data)) = text.strip_prefix("data:").and_then(|rest| rest.split_once(',')) else {
-        return false;
-    };
-    let decoded = base64::engine::general_purpose::STANDARD.decode(data.trim());
-    head.ends_with(";base64") && decoded.is_ok_and(|bytes| !bytes.is_empty())
 }
 
 fn unknown_field(name: &str) -> Warning {

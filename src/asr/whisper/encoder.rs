@@ -7,7 +7,7 @@
 
 mod graph;
 pub mod hook;
-mod weights;
+pub(super) mod weights;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -50,6 +50,12 @@ impl TensorFile {
         Ok(Self { file, entries })
     }
 
+    /// Names of all tensors, in no order.
+    #[cfg(feature = "fuzzing")]
+    pub fn names(&self) -> Vec<String> {
+        self.entries.keys().cloned().collect()
+    }
+
     /// Reads the tensor `name`.
     ///
     /// # Errors
