@@ -365,7 +365,8 @@ fn merge_file(merged: &mut Table, path: &Path) -> Result<(), ConfigError> {
         match merged.get(&key) {
             None => return Err(named(format!("has an unknown setting `{key}`{}", suggestion(merged, &key)))),
             Some(default) if !same_kind(default, &value) => {
-                let shown = if SECRETS.contains(&key.as_str()) { String::new() } else { format!(" = {value}") };
+                let shown =
+                    if SECRETS.contains(&key.as_str()) { String::new() } else { format!(" = {value}") };
                 return Err(named(format!("has `{key}`{shown}, expected is {}", kind(default))));
             }
             Some(_) => drop(merged.insert(key, value)),

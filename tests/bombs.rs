@@ -25,7 +25,8 @@ const DISK_BYTES: u64 = LIMIT_S * 32_000 + 65_536 * 16 * 2 + (64 << 10);
 
 fn decode(path: &Path) -> Result<Decoded, AudioError> {
     let source = AudioSource { path: path.to_owned(), name: None };
-    let options = AudioOptions { temp_dir: std::env::temp_dir(), max_duration_s: LIMIT_S, ffmpeg: None };
+    let options =
+        AudioOptions { scratch: diarist::scratch::Scratch::default(), max_duration_s: LIMIT_S, ffmpeg: None };
     decode_to_spool(&source, &options, &CancelToken::new())
 }
 

@@ -30,7 +30,7 @@ fuzz_target!(
 );
 
 fn decode(data: &[u8]) {
-    let options = AudioOptions { temp_dir: scratch().to_owned(), max_duration_s: LIMIT_S, ffmpeg: None };
+    let options = AudioOptions { scratch: diarist::scratch::Scratch::within(scratch()), max_duration_s: LIMIT_S, ffmpeg: None };
     with_file(data, |path| {
         let source = AudioSource { path: path.to_owned(), name: None };
         match decode_to_spool(&source, &options, &CancelToken::new()) {

@@ -17,6 +17,6 @@ fuzz_target!(|data: &[u8]| {
     let (content_type, body) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
     let chunks = body.chunks(1 + usize::from(pace >> 1).pow(2)).map(Bytes::copy_from_slice).collect();
     RUNTIME.with(|runtime| {
-        runtime.block_on(diarist::api::fuzzing::form(pace & 1 == 1, content_type, chunks, scratch()));
+        runtime.block_on(diarist::api::fuzzing::form(pace & 1 == 1, content_type, chunks, &diarist::scratch::Scratch::within(scratch())));
     });
 });

@@ -1,6 +1,5 @@
 //! Doors for the fuzz targets to what reads a client's bytes. Built with the feature `fuzzing` only.
 
-use std::path::Path;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -13,6 +12,8 @@ use futures_util::stream;
 
 use crate::audio::AudioSource;
 use crate::pipeline::Request;
+use crate::scratch::Scratch;
+use crate::telemetry::metrics::Count;
 
 use super::answer::Endpoint;
 use super::error::ApiError;
@@ -28,12 +29,12 @@ const MAX_BODY: u64 = 1 << 20;
 ///
 /// # Panics
 /// When the refusal of a form is not the client's fault, or its envelope is not JSON.
-pub async fn form(translate: bool, content_type: &[u8], chunks: Vec<Bytes>, temp_dir: &Path) {
+pub async fn form(translate: bool, content_type: &[u8], chunks: Vec<Bytes>, scratch: &Scratch) {
     let Ok(content_type) = HeaderValue::from_bytes(content_type) else { return };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, content_type);
     let endpoint = if translate { Endpoint::Translations } else { Endpoint::Transcriptions };
-    if let Err(error) = request(endpoint, &headers, chunks, temp_dir).await {
+    if let Err(error) = request(endpoint, &headers, chunks, scratch).await {
         let response = actix_web::ResponseError::status_code(&error);
         assert!(response.is_client_error(), "{response}: {error}");
         let envelope = error.envelope();
@@ -46,17 +47,23 @@ async fn request(
     endpoint: Endpoint,
     headers: &HeaderMap,
     chunks: Vec<Bytes>,
-    temp_dir: &Path,
+    scratch: &Scratch,
 ) -> Result<(), ApiError> {
     let body = stream::iter(chunks.into_iter().map(Ok::<_, PayloadError>));
     let mut payload = Payload::from(Box::pin(body) as std::pin::Pin<Box<dyn futures_util::Stream<Item = _>>>);
     let http = TestRequest::default().to_http_request();
     let payload = web::Payload::from_request(&http, &mut payload).await.expect("a body can always be had");
-    let limits = FormLimits { max_upload_bytes: MAX_BODY, idle: Duration::from_secs(1), temp_dir };
+    let limits = FormLimits {
+        max_upload_bytes: MAX_BODY,
+        idle: Duration::from_secs(1),
+        longest: Duration::from_secs(5),
+        scratch,
+        received: Count::default(),
+    };
     let check_model = |name: &str| model_name(name).map(drop);
     let form = form::receive(endpoint, headers, payload, &limits, check_model).await?;
     assert!(form.upload.bytes > 0 && form.ignored.len() <= 16);
-    let source = AudioSource { path: form.upload.path.to_path_buf(), name: form.upload.name.clone() };
+    let source = AudioSource { path: form.upload.file.path().to_path_buf(), name: form.upload.name.clone() };
     if let Some(name) = &source.name {
         assert!(!name.contains(['/', '\\']) && !name.chars().any(char::is_control), "{name:?}");
     }

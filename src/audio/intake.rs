@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn intake(cancel: &CancelToken) -> Intake<'_> {
-        Intake::new(SpoolWriter::create(&std::env::temp_dir()).unwrap(), 1_000, cancel)
+        Intake::new(SpoolWriter::create(&crate::scratch::Scratch::default()).unwrap(), 1_000, cancel)
     }
 
     fn block(sample_rate: u32, frames: usize) -> AudioBlock {
@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn a_block_over_the_limit_is_not_stored_whole() {
         let cancel = CancelToken::new();
-        let mut intake = Intake::new(SpoolWriter::create(&std::env::temp_dir()).unwrap(), 60, &cancel);
+        let mut intake =
+            Intake::new(SpoolWriter::create(&crate::scratch::Scratch::default()).unwrap(), 60, &cancel);
         let error = intake.push(&block(1_000, 4_000_000)).unwrap_err();
         assert!(matches!(error, AudioError::TooLong { limit_s: 60 }), "{error}");
         assert!(intake.writer.len() < 2 * 65_536 * 16, "{} samples were stored", intake.writer.len());

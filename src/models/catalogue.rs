@@ -54,8 +54,6 @@ pub struct ModelSpec {
     pub licence: Option<String>,
     /// How long chunks grow before they are closed at the next pause, in ms; `None` for the default.
     pub chunk_target_ms: Option<u64>,
-    /// Longest chunk that it hears well, in ms; `None` for the default.
-    pub chunk_max_ms: Option<u64>,
     /// Whether the encoder may hear just the chunk instead of 30 s; models not trained for it lose words.
     pub short_context: bool,
     /// One sentence for `diarist models list`.
@@ -368,7 +366,6 @@ fn spec_of_entry(entry: &Entry, found: Option<&Found>) -> ModelSpec {
         owned_by: entry.owned_by.clone(),
         licence: entry.licence.clone(),
         chunk_target_ms: entry.chunk_target_ms,
-        chunk_max_ms: entry.chunk_max_ms,
         short_context: entry.short_context,
         description: entry.description.clone(),
     }
@@ -386,7 +383,6 @@ fn spec_of_file(id: &str, found: &Found) -> ModelSpec {
         owned_by: "user".to_owned(),
         licence: None,
         chunk_target_ms: None,
-        chunk_max_ms: None,
         short_context: false,
         description: "A Whisper model found in the folder of models".to_owned(),
     }

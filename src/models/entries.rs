@@ -46,8 +46,6 @@ pub struct Entry {
     pub owned_by: String,
     /// How long chunks grow before they are closed at the next pause, in ms.
     pub chunk_target_ms: Option<u64>,
-    /// Longest chunk that it hears well, in ms.
-    pub chunk_max_ms: Option<u64>,
     /// Whether the encoder may hear less than 30 s.
     #[serde(default)]
     pub short_context: bool,

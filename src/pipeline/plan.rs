@@ -146,7 +146,6 @@ impl Plan {
             },
             chunks: ChunkOptions {
                 target_ms: model.chunk_target_ms.unwrap_or(options.chunks.target_ms),
-                max_ms: model.chunk_max_ms.unwrap_or(u64::MAX).min(options.chunks.max_ms),
                 ..options.chunks
             },
             decoding,

@@ -82,10 +82,8 @@ fn filter(wanted: &str) -> Result<EnvFilter, String> {
 fn text() -> Boxed<Traced> {
     // Colours are for people; a file or the journal gets plain text.
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = fmt::layer()
-        .with_writer(move || OneLine { is_coloured })
-        .with_ansi(is_coloured)
-        .with_target(false);
+    let lines =
+        fmt::layer().with_writer(move || OneLine { is_coloured }).with_ansi(is_coloured).with_target(false);
     lines.boxed()
 }
 

@@ -180,9 +180,11 @@ impl Server {
     fn assert_left_nothing_behind(&self) {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
-            let left: Vec<_> = std::fs::read_dir(self.uploads.path())
-                .expect("the temporary folder")
-                .filter_map(|entry| entry.ok().map(|entry| entry.file_name()))
+            // The server's own folder stays until it ends.
+            let folders = std::fs::read_dir(self.uploads.path()).expect("the temporary folder").flatten();
+            let left: Vec<_> = folders
+                .flat_map(|folder| std::fs::read_dir(folder.path()).expect("only folders").flatten())
+                .map(|entry| entry.file_name())
                 .collect();
             if left.is_empty() {
                 return;

@@ -90,14 +90,20 @@ impl Server {
 
     /// Files among the temporary ones whose name begins so.
     pub fn files(&self, prefix: &str) -> usize {
-        let files = std::fs::read_dir(self.temp_dir.path()).unwrap().flatten();
+        // In a folder of the server's own.
+        let folders = std::fs::read_dir(self.temp_dir.path()).unwrap().flatten();
+        let files =
+            folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
         files.filter(|file| file.file_name().to_string_lossy().starts_with(prefix)).count()
     }
 
     /// Temporary files that the program holds open, deleted ones included.
     pub fn open_files(&self) -> usize {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().flatten();
-        let target = |file: std::fs::DirEntry| std::fs::read_link(file.path()).ok();
+        // Not the handle by which the server's folder is locked.
+        let is_file = |path: &std::path::Path| std::fs::metadata(path).is_ok_and(|found| found.is_file());
+        let target =
+            |open: std::fs::DirEntry| std::fs::read_link(open.path()).ok().filter(|_| is_file(&open.path()));
         open.filter_map(target).filter(|target| target.starts_with(self.temp_dir.path())).count()
     }
 
