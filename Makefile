@@ -48,6 +48,10 @@ fuzz: setup ## search for inputs that break what reads them (MINUTES=10 for each
 bench: setup ## measure speed and memory (ONLY=part: some of it; see docs/benchmarks.md)
 	cargo bench --locked -- $(ONLY)
 
+.PHONY: soak
+soak: build ## half an hour of good, broken, huge, slow and vanishing requests (MINUTES=30)
+	python3 tests/soak/soak.py --minutes $(or $(MINUTES),30)
+
 .PHONY: soak-kill
 soak-kill: build ## kill the server under load, again and again, and look at how it comes back (KILLS=50)
 	python3 tests/soak/kill.py --kills $(or $(KILLS),50)

@@ -44,9 +44,8 @@ class Server:
     """`diarist serve` on a free port, with its temporary files in `folder`."""
 
     def __init__(self, program, folder):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DIARIST_")}
-        if "DIARIST_ONNXRUNTIME" in os.environ:
-            environment["DIARIST_ONNXRUNTIME"] = os.environ["DIARIST_ONNXRUNTIME"]
+        kept = lambda name: not name.startswith("DIARIST_") or name == "DIARIST_ONNXRUNTIME"
+        environment = {name: value for name, value in os.environ.items() if kept(name)}
         environment |= {
             "DIARIST_LISTEN": "127.0.0.1:0",
             "DIARIST_OFFLINE": "true",

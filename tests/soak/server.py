@@ -37,7 +37,8 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DIARIST_")}
+        kept = lambda name: not name.startswith("DIARIST_") or name == "DIARIST_ONNXRUNTIME"
+        environment = {name: value for name, value in os.environ.items() if kept(name)}
         environment |= {f"DIARIST_{name.upper()}": str(value) for name, value in self.settings.items()}
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         with open(self.log, "ab") as log:
