@@ -106,7 +106,7 @@ impl Parts {
         let metrics = Metrics::new();
         let shape = shape(device, &catalogue, &scratch);
         let loader = speech_loader(device, shape, settings.encoder(), metrics.engines.clone());
-        let loader = counted(loader, metrics.engines.clone());
+        let loader = counted(checked(loader), metrics.engines.clone());
         let models = Arc::new(ModelManager::new(Arc::clone(&catalogue), loader, &options));
         let mut options = settings.pipeline();
         options.audio.scratch = scratch.clone();
@@ -159,6 +159,11 @@ fn speech_loader(
         let pool = EnginePool::start_counted(transcribers(model), workers, count).map_err(unusable)?;
         Ok(Loaded { value: Arc::new(pool), memory_bytes: weights })
     })
+}
+
+/// The same loader, which does not touch files that are not what they should be.
+fn checked<T: 'static>(loader: Loader<T>) -> Loader<T> {
+    Box::new(move |spec| check_before_loading(spec).and_then(|()| loader(spec)))
 }
 
 /// The same loader, counting its loads.

@@ -168,6 +168,7 @@ fn limits(state: &ApiState) -> FormLimits<'_> {
         scratch: &state.options.scratch,
         longest: Duration::from_secs(state.options.upload_timeout_s.max(1)),
         received: state.metrics.requests.upload_bytes(),
+        text_room: &state.text_room,
     }
 }
 

@@ -288,7 +288,7 @@ impl From<&PipelineError> for ApiError {
 
 impl From<&ScratchError> for ApiError {
     fn from(error: &ScratchError) -> Self {
-        Self::new(error.kind(), error.to_string()).with_retry_after(STORAGE_RETRY_S)
+        Self::new(error.kind(), error.to_string()).with_reason("storage").with_retry_after(STORAGE_RETRY_S)
     }
 }
 
@@ -350,6 +350,13 @@ mod tests {
         assert!(!ApiError::from(&cause).message.contains("secret"));
         let cause = PipelineError::Audio(AudioError::TooShort { milliseconds: 40 });
         assert!(ApiError::from(&cause).message.contains("40 ms"));
+    }
+
+    #[test]
+    fn a_disk_without_room_is_counted_as_that_wherever_it_shows() {
+        let full = || ScratchError::LowSpace { free: 1, wanted: 2 };
+        assert_eq!(ApiError::from(&full()).reason(), "storage");
+        assert_eq!(ApiError::from(&PipelineError::Storage(full())).reason(), "storage");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod fields;
 mod part;
 pub mod request;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_multipart::{Field, Multipart, MultipartError};
@@ -19,6 +20,7 @@ use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, HeaderMap};
 use actix_web::web;
 use futures_util::StreamExt;
 use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ErrorKind;
 use crate::scratch::{NamedFile, Scratch, ScratchError};
@@ -60,6 +62,8 @@ pub struct FormLimits<'a> {
     pub scratch: &'a Scratch,
     /// Counts the bytes as they come.
     pub received: Count,
+    /// Bytes that the text fields of all requests may still take in memory.
+    pub text_room: &'a Arc<Semaphore>,
 }
 
 /// A form taken in.
@@ -108,6 +112,7 @@ pub async fn receive(
         ignored: vec![],
         count: 0,
         text_bytes: 0,
+        text_share: None,
         upload: None,
     };
     while let Some(part) = parts.next().await {
@@ -154,6 +159,8 @@ struct Intake<'a> {
     ignored: Vec<String>,
     count: usize,
     text_bytes: usize,
+    /// What they take of the room that all requests share.
+    text_share: Option<OwnedSemaphorePermit>,
     upload: Option<Upload>,
 }
 
@@ -191,6 +198,20 @@ impl Intake<'_> {
         Ok(())
     }
 
+    /// Takes room for so many more bytes of text, until the form has been read.
+    fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let share = Arc::clone(self.limits.text_room).try_acquire_many_owned(bytes).map_err(|_| {
+            let message = "the server holds as much text of other forms as it can; try again in a moment";
+            ApiError::new(ErrorKind::Busy, message).with_reason("text")
+        })?;
+        match &mut self.text_share {
+            Some(all) => all.merge(share),
+            None => self.text_share = Some(share),
+        }
+        Ok(())
+    }
+
     async fn store(&self, part: &mut Field, filename: Option<String>) -> Result<Upload, ApiError> {
         let (mut kept, file) = self.limits.scratch.named("upload-").map_err(no_storage)?;
         let mut file = BufWriter::with_capacity(WRITE_BUFFER, tokio::fs::File::from_std(file));
@@ -220,6 +241,7 @@ impl Intake<'_> {
                     ),
                 ));
             }
+            self.reserve(chunk.len())?;
             value.extend_from_slice(&chunk);
         }
         String::from_utf8(value)
@@ -261,5 +283,5 @@ impl Intake<'_> {
 fn no_storage(error: impl Into<ScratchError>) -> ApiError {
     let error = error.into();
     tracing::error!(%error, detail = ?error, "an upload could not be stored");
-    ApiError::from(&error).with_reason("storage")
+    ApiError::from(&error)
 }

@@ -53,6 +53,7 @@ async fn request(
     let mut payload = Payload::from(Box::pin(body) as std::pin::Pin<Box<dyn futures_util::Stream<Item = _>>>);
     let http = TestRequest::default().to_http_request();
     let payload = web::Payload::from_request(&http, &mut payload).await.expect("a body can always be had");
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(32 << 20));
     let limits = FormLimits {
         max_upload_bytes: MAX_BODY,
         idle: Duration::from_secs(1),

@@ -98,6 +98,7 @@ impl Lifecycle {
     /// What those hear who come too late.
     fn refusal() -> ApiError {
         ApiError::new(ErrorKind::Unavailable, "the server is stopping; try again in a moment")
+            .with_reason("stopping")
             .with_retry_after(RETRY_AFTER_S)
     }
 
@@ -107,6 +108,7 @@ impl Lifecycle {
             ErrorKind::Unavailable,
             "the server stopped before this request was done; send it again in a moment",
         )
+        .with_reason("stopping")
         .with_retry_after(RETRY_AFTER_S)
     }
 }

@@ -65,7 +65,7 @@ fn render(state: &ApiState) -> String {
     });
     let folder = state.options.scratch.path();
     state.metrics.render(&Snapshot {
-        ready: health.ready,
+        ready: health.ready && !state.lifecycle.is_stopping(),
         permits: permits(state),
         models: models.collect(),
         temporary_bytes: state.options.scratch.bytes(),

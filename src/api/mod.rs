@@ -37,6 +37,8 @@ use std::time::Duration;
 use actix_cors::Cors;
 use actix_web::dev::Server;
 use actix_web::middleware::{Condition, from_fn};
+use tokio::sync::Semaphore;
+
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, web};
 
 use crate::models::ModelError;
@@ -120,6 +122,9 @@ pub struct ApiOptions {
     pub scratch: Scratch,
     /// Requests that run at once; at least 1.
     pub max_running: usize,
+    /// Bytes of memory that the text fields of all forms may take while they are read, reference clips above all;
+    /// at least what one form may hold (20 MiB).
+    pub max_text_bytes: usize,
     /// Further requests that may upload and wait; the next one is answered with 429.
     pub max_waiting: usize,
     /// Requests of one key, or of one address where there are no keys, that may run or wait; 0: no limit.
@@ -156,6 +161,7 @@ impl Default for ApiOptions {
             api_keys: Vec::new(),
             scratch: Scratch::default(),
             max_running: 2,
+            max_text_bytes: 256 << 20,
             max_waiting: 32,
             max_per_client: 0,
             max_connections: 1_024,
@@ -181,6 +187,7 @@ impl std::fmt::Debug for ApiOptions {
             api_keys,
             scratch,
             max_running,
+            max_text_bytes,
             max_waiting,
             max_per_client,
             max_connections,
@@ -200,6 +207,7 @@ impl std::fmt::Debug for ApiOptions {
             .field("api_keys", &format_args!("{} keys", api_keys.len()))
             .field("scratch", scratch)
             .field("max_running", max_running)
+            .field("max_text_bytes", max_text_bytes)
             .field("max_waiting", max_waiting)
             .field("max_per_client", max_per_client)
             .field("max_connections", max_connections)
@@ -224,6 +232,8 @@ pub struct ApiState {
     keys: Keys,
     admission: Admission,
     lifecycle: Lifecycle,
+    /// Bytes that the text fields of forms which are being read may still take.
+    text_room: Arc<Semaphore>,
     metrics: Metrics,
     metrics_keys: Keys,
 }
@@ -251,6 +261,7 @@ impl Api {
                 per_client: options.max_per_client,
             }),
             lifecycle: Lifecycle::default(),
+            text_room: Arc::new(Semaphore::new(options.max_text_bytes)),
             metrics: backend.metrics(),
             metrics_keys: metrics_keys(&options),
             backend,

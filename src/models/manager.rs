@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use super::ModelError;
 use super::catalogue::{Catalogue, ModelSpec, ModelsOptions};
-use super::verify::check_before_loading;
 
 /// State of one model, for `/health`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,7 +278,7 @@ impl<T> House<T> {
         let started = Instant::now();
         // A panic must not leave the others waiting; the loader is not touched again with half-made state,
         // because all it can see is the file.
-        let load = || check_before_loading(spec).and_then(|()| (self.loader)(spec));
+        let load = || (self.loader)(spec);
         let result = catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
             let reason = "loading it broke down inside the engine; `diarist models verify` checks its file";
             Err(ModelError::Unusable { id: spec.id.clone(), reason: reason.to_owned() })

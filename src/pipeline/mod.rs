@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use crate::asr::engine::EnginePool;
 use crate::audio::AudioError;
 use crate::audio::decoding::{Decoding, Done};
+use crate::error::ErrorKind;
 use crate::models::manager::{Lease, ModelManager};
 use crate::telemetry::metrics::WorkMetrics;
 use crate::time::{SampleIndex, ms_to_samples};
@@ -85,8 +86,9 @@ impl Pipeline {
     /// Before `Event::Accepted` for what is wrong with the request or the file; afterwards for what goes wrong
     /// with the machine, and for limits and damage that decoding meets late.
     pub fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
+        let mut ending = Ending { metrics: &self.metrics, outcome: ErrorKind::Internal.name() };
         let result = self.work(request, control);
-        self.metrics.ended(result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok"));
+        ending.outcome = result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
         result
     }
 
@@ -143,6 +145,18 @@ impl Pipeline {
     fn give_back(&self, mut vad: Box<dyn VoiceActivityDetector>) {
         vad.reset();
         self.idle_vads.lock().unwrap_or_else(PoisonError::into_inner).push(vad);
+    }
+}
+
+/// Counts how a request ended when it is dropped, which a panic does too.
+struct Ending<'a> {
+    metrics: &'a WorkMetrics,
+    outcome: &'static str,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.metrics.ended(self.outcome);
     }
 }
 
@@ -218,7 +232,6 @@ impl StageClock {
 mod tests {
     use super::*;
     use crate::asr::AsrError;
-    use crate::error::ErrorKind;
 
     fn kind(heard: Result<(), PipelineError>, decoded: Result<Done, AudioError>) -> ErrorKind {
         first_cause(heard, decoded).unwrap_err().kind()

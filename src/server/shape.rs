@@ -8,6 +8,7 @@ use crate::asr::tuning::{self, Trial};
 use crate::asr::whisper::{WhisperModel, WhisperOptions};
 use crate::config::Settings;
 use crate::models::catalogue::Catalogue;
+use crate::models::verify::check_before_loading;
 use crate::runtime::cores::{Shape, physical_cores, shapes};
 use crate::runtime::device::{Device, available_cores, workers_and_threads};
 use crate::scratch::Scratch;
@@ -65,6 +66,8 @@ pub fn trials(
     budget: Duration,
 ) -> Result<Vec<Trial>, String> {
     let model = catalogue.resolve(sample::MODEL).map_err(|error| error.to_string())?;
+    // Damaged weights can end the process.
+    check_before_loading(&model).map_err(|error| error.to_string())?;
     let path = model.path.ok_or("the bundled model has no file")?;
     let clip = sample::clip(scratch)?;
     let encoder = settings.encoder();

@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt;
@@ -14,11 +16,14 @@ use crate::api::Api;
 use crate::api::lifecycle::Ending;
 use crate::api::tls::Tls;
 use crate::scratch::Scratch;
+use crate::telemetry;
 
 /// Exit code when requests were cut off because their time was up.
 const CUT_OFF: u8 = 3;
 /// Exit code after a second signal.
 const AT_ONCE: u8 = 4;
+/// How long traces may take to be sent when the process ends at once.
+const LAST_SPANS: Duration = Duration::from_millis(500);
 
 /// 0 when every request had its answer, 3 when some did not.
 pub fn exit_code(ending: Ending) -> u8 {
@@ -71,6 +76,13 @@ pub fn exit_now(ending: Ending, scratch: &Scratch) -> ! {
 
 fn exit_with(code: u8, scratch: &Scratch) -> ! {
     scratch.close();
+    // The last spans, if whoever collects them is quick.
+    let (done, sent) = mpsc::channel();
+    std::thread::spawn(move || {
+        telemetry::stop();
+        let _ = done.send(());
+    });
+    let _ = sent.recv_timeout(LAST_SPANS);
     // Not `exit`: its cleaning up would take the engines' memory from under their running threads.
     // SAFETY: ends the process; nothing is touched any more.
     unsafe { libc::_exit(code.into()) }

@@ -273,3 +273,25 @@ fn a_client_that_never_reads_its_answer_is_given_up() {
     eventually("the transcript is let go", || held() == 0);
     drop(stream);
 }
+
+#[test]
+fn the_text_of_all_forms_together_is_bounded() {
+    let app = spawn_with(Script::default(), |options| {
+        (options.max_upload_bytes, options.max_text_bytes) = (16 << 20, 3 << 20);
+    });
+    let form = || {
+        let clip = format!("data:audio/wav;base64,{}", "A".repeat(2 << 20));
+        speech_form(&[("known_speaker_names[]", "a"), ("known_speaker_references[]", &clip)])
+    };
+    let mut stream = app.connect();
+    stream.write_all(post_head("Content-Length: 9000000").as_bytes()).unwrap();
+    stream.write_all(&form().unfinished()).unwrap();
+    eventually("its text has been read", || app.uploads() == 1);
+    let refused = app.post("/v1/audio/transcriptions", &form());
+    let error = refused.error(429);
+    assert!(error["message"].as_str().unwrap().contains("other forms"), "{error}");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(app.transcribe(&[]).status, 200, "little text finds room");
+    drop(stream);
+    eventually("there is room again", || app.post("/v1/audio/transcriptions", &form()).status != 429);
+}

@@ -50,6 +50,9 @@ fn those_who_are_there_finish_and_those_who_come_are_sent_away() {
         app.get("/v1/models").error(503);
         assert_eq!((app.get("/health").status, app.get("/health/ready").status), (503, 503));
         assert_eq!(app.get("/health/live").status, 200);
+        let metrics = app.get("/metrics").body;
+        assert!(metrics.contains("diarist_ready 0"), "{metrics}");
+        assert!(!metrics.contains("diarist_http_refusals_total{reason=\"stopping\"} 0"), "{metrics}");
 
         let body = speech_form(&[]).finish();
         uploading.write_all(&body[body.len() - 10..]).unwrap();

@@ -36,7 +36,7 @@ impl Phase {
 }
 
 /// Reasons of refusals that every server may have; others join when they come about.
-const REASONS: [&str; 4] = ["busy", "loading", "storage", "unavailable"];
+const REASONS: [&str; 7] = ["busy", "client_limit", "loading", "stopping", "storage", "text", "unavailable"];
 
 type RequestLabels = [(&'static str, String); 3];
 type HistogramBy = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
