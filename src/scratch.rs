@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub use error::ScratchError;
 pub use file::{NamedFile, ScratchFile, Share};
 use folder::Folder;
+pub use room::Disk;
 use room::Room;
 
 /// Where temporary files lie, and how much room they may take.
@@ -94,12 +95,12 @@ impl Scratch {
         self.0.room.taken()
     }
 
-    /// Bytes of the disk that may still be used, those that are to stay free included.
+    /// The disk under the files; what is free includes those bytes that are to stay so.
     ///
     /// # Errors
     /// When the system does not say.
-    pub fn free_bytes(&self) -> io::Result<u64> {
-        self.0.room.free()
+    pub fn disk(&self) -> io::Result<Disk> {
+        self.0.room.disk()
     }
 
     /// Where files are made now.
@@ -209,8 +210,15 @@ mod tests {
         let error = scratch.unnamed().unwrap_err();
         assert!(matches!(error, ScratchError::LowSpace { .. }), "{error:?}");
         let roomy = open(parent.path(), 1, 0);
-        assert!(roomy.free_bytes().unwrap() > 1 && roomy.check(1).is_ok());
+        assert!(roomy.disk().unwrap().free_bytes > 1 && roomy.check(1).is_ok());
         assert!(matches!(roomy.check(u64::MAX / 2), Err(ScratchError::LowSpace { .. })));
+    }
+
+    #[test]
+    fn a_disk_has_room_and_a_missing_folder_has_none() {
+        let disk_here = Scratch::within(Path::new(".")).disk().unwrap();
+        assert!(disk_here.free_bytes <= disk_here.size_bytes && disk_here.size_bytes > 0);
+        assert!(Scratch::within(Path::new("/nonexistent/folder")).disk().is_err());
     }
 
     #[test]

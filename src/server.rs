@@ -276,7 +276,7 @@ fn open_scratch(settings: &Settings) -> Result<Scratch, StartError> {
         ))
     })?;
     if let Err(error) = scratch.check(0) {
-        tracing::warn!(%error, free_bytes = scratch.free_bytes().ok(), "recordings will be refused");
+        tracing::warn!(%error, free_bytes = scratch.disk().ok().map(|disk| disk.free_bytes), "recordings will be refused");
     }
     Ok(scratch)
 }

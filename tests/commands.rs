@@ -1,18 +1,15 @@
 //! The program as its users start it: what it says, and its exit code, when something is wrong.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 /// `diarist` with `arguments`, whatever this machine's settings are.
 fn diarist(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarist"));
-    let onnxruntime = std::env::var_os("DIARIST_ONNXRUNTIME");
-    let settings = std::env::vars_os().map(|(name, _)| name);
-    for name in settings.filter(|name| name.to_string_lossy().starts_with("DIARIST_")) {
-        command.env_remove(name);
-    }
-    command.envs(onnxruntime.map(|path| ("DIARIST_ONNXRUNTIME", path)));
+    let mut command = command::diarist();
     command.env("DIARIST_BUNDLED_MODELS_DIR", Path::new(env!("CARGO_MANIFEST_DIR")).join("models"));
     command.current_dir(env!("CARGO_TARGET_TMPDIR")).args(arguments);
     command

@@ -1,10 +1,13 @@
 //! The log of the built program under hostile requests: no line that the program did not begin itself, no key at any
 //! level, and no name of a client's that becomes a path.
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,12 +33,7 @@ struct Server {
 impl Server {
     fn start(format: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_diarist"));
-        let ours = |name: &str| name.starts_with("DIARIST_") && name != "DIARIST_ONNXRUNTIME";
-        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
-            command.env_remove(name);
-        }
-        let mut process = command
+        let mut process = command::diarist()
             .arg("serve")
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("DIARIST_LISTEN", "127.0.0.1:0")

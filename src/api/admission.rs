@@ -27,6 +27,13 @@ pub struct Limits {
     pub per_client: usize,
 }
 
+impl Limits {
+    /// Requests that are let in.
+    fn slots(&self) -> usize {
+        self.running.saturating_add(self.waiting)
+    }
+}
+
 /// How many requests there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
@@ -42,7 +49,6 @@ pub struct Admission {
     slots: Tally,
     clients: Arc<Clients>,
     places: Line,
-    running: Tally,
     /// How long requests have run lately, in ms.
     recent_ms: Arc<AtomicU64>,
 }
@@ -57,7 +63,6 @@ pub struct Slot {
 pub struct Place {
     // Dropped first, so that a free place is never without a slot.
     _place: line::Place,
-    _running: Held,
     _slot: Slot,
     since: Instant,
     recent_ms: Arc<AtomicU64>,
@@ -72,7 +77,6 @@ impl Admission {
             slots: Tally::new(),
             clients: Arc::default(),
             places: Line::new(limits.running),
-            running: Tally::new(),
             recent_ms: Arc::new(AtomicU64::new(1_000)),
         }
     }
@@ -82,7 +86,7 @@ impl Admission {
     /// # Errors
     /// 429 with the time after which one is likely to be.
     pub fn enter(&self, client: Client) -> Result<Slot, ApiError> {
-        let Limits { running, waiting, per_client } = self.limits;
+        let per_client = self.limits.per_client;
         let share = Clients::share(&self.clients, client, per_client).ok_or_else(|| {
             self.busy(format!(
                 "{per_client} requests of this {} are being worked on, as many as one may have at once; wait for \
@@ -91,7 +95,7 @@ impl Admission {
             ))
             .with_reason("client_limit")
         })?;
-        let slots = running.saturating_add(waiting);
+        let slots = self.limits.slots();
         let slot = self.slots.hold_below(slots).ok_or_else(|| {
             self.busy(format!(
                 "the server is busy with {slots} requests, its limit; try again in a moment or raise \
@@ -103,7 +107,7 @@ impl Admission {
 
     /// How many slots are free, and how many there are.
     pub fn slots(&self) -> (usize, usize) {
-        let all = self.limits.running.saturating_add(self.limits.waiting);
+        let all = self.limits.slots();
         (all.saturating_sub(self.slots.count()), all)
     }
 
@@ -116,7 +120,6 @@ impl Admission {
     pub async fn start(&self, slot: Slot, ask: Ask) -> Place {
         Place {
             _place: self.places.wait(ask).await,
-            _running: self.running.hold(),
             _slot: slot,
             since: Instant::now(),
             recent_ms: Arc::clone(&self.recent_ms),
@@ -125,7 +128,7 @@ impl Admission {
 
     /// How many requests there are at the moment.
     pub fn load(&self) -> Load {
-        let running = self.running.count();
+        let running = self.limits.running.saturating_sub(self.places.free());
         Load { running, waiting: self.slots.count().saturating_sub(running) }
     }
 

@@ -85,11 +85,9 @@ struct Notes {
 }
 
 impl RequestContext {
-    fn new(request: &ServiceRequest) -> Rc<Self> {
+    fn new(request: &ServiceRequest, metrics: RequestMetrics) -> Rc<Self> {
         let offered = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = offered.filter(|id| is_request_id(id)).map_or_else(new_id, str::to_owned);
-        let state = request.app_data::<web::Data<ApiState>>().expect("the app is built with its state");
-        let metrics = state.metrics.requests.clone();
         let header = |name: &str| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
         Rc::new(Self {
             span: traces::request_span(&id, header),
@@ -234,9 +232,9 @@ pub async fn finish<B>(request: ServiceRequest, next: Next<B>) -> Result<Service
 where
     B: MessageBody + 'static,
 {
-    let context = RequestContext::new(&request);
+    let state = request.app_data::<web::Data<ApiState>>().expect("the app is built with its state").clone();
+    let context = RequestContext::new(&request, state.metrics.requests.clone());
     request.extensions_mut().insert(Rc::clone(&context));
-    let lifecycle = request.app_data::<web::Data<ApiState>>().map(|state| state.lifecycle.clone());
     let span = context.span.clone();
     let answer = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await;
     match answer {
@@ -244,7 +242,7 @@ where
             context.note_refusal(response.response());
             Ok(with_envelope(response.map_into_boxed_body()).map_body(|head, body| {
                 context.decorate(head.status, &mut head.headers);
-                if lifecycle.is_some_and(|lifecycle| lifecycle.is_stopping()) {
+                if state.lifecycle.is_stopping() {
                     head.set_connection_type(ConnectionType::Close);
                 }
                 BoxBody::new(TracedBody::new(body, context))

@@ -3,7 +3,6 @@
 //! `/health/live` answers while the process does, `/health/ready` like `/health` without the list.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use serde::Serialize;
 
@@ -74,9 +73,5 @@ fn answer(status: &'static str, models: Option<Vec<ModelBody<'_>>>) -> HttpRespo
     if status != OK {
         response.insert_header(("retry-after", 1));
     }
-    // Whoever asks wants to know how it is now, also through a cache.
-    response
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .content_type(JSON_TYPE)
-        .body(to_json(&Body { status, models }))
+    response.content_type(JSON_TYPE).body(to_json(&Body { status, models }))
 }

@@ -4,7 +4,7 @@
 //! `metrics_key`; where none is set, any of the API keys; and where there are no keys at all, it is for this machine
 //! alone.
 
-use actix_web::http::header::{CACHE_CONTROL, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::models::manager::ModelState;
@@ -35,10 +35,7 @@ pub async fn metrics(http: HttpRequest, state: web::Data<ApiState>) -> Result<Ht
         tracing::error!(%error, "the metrics could not be gathered");
         ApiError::internal()
     })?;
-    Ok(HttpResponse::Ok()
-        .content_type(metrics::CONTENT_TYPE)
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .body(text))
+    Ok(HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(text))
 }
 
 fn only_this_machine(http: &HttpRequest) -> Result<(), ApiError> {
@@ -63,13 +60,12 @@ fn render(state: &ApiState) -> String {
         is_loaded: model.state == ModelState::Loaded,
         bytes: model.memory_bytes,
     });
-    let folder = state.options.scratch.path();
     state.metrics.render(&Snapshot {
         ready: health.ready && !state.lifecycle.is_stopping(),
         permits: permits(state),
         models: models.collect(),
         temporary_bytes: state.options.scratch.bytes(),
-        temp_dir: &folder,
+        disk: state.options.scratch.disk().ok(),
     })
 }
 

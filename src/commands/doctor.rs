@@ -188,7 +188,7 @@ fn temporary_files(settings: &Settings) -> Finding {
     let parent = settings.temp_dir();
     let place = parent.display();
     let opened = Scratch::open(&settings.scratch());
-    let (scratch, free) = match opened.and_then(|scratch| Ok((scratch.free_bytes()?, scratch))) {
+    let (scratch, free) = match opened.and_then(|scratch| Ok((scratch.disk()?.free_bytes, scratch))) {
         Ok((free, scratch)) => (scratch, free),
         Err(error) => {
             return Finding::Bad(format!(

@@ -9,6 +9,15 @@ use super::ScratchError;
 /// The disk is asked for its free space whenever all files together have grown by so many bytes.
 const LOOK_EVERY: u64 = 1 << 20;
 
+/// What the disk under the temporary files has. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// What unprivileged programs may still write.
+    pub free_bytes: u64,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
 /// The count of all files, and its limits.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -33,10 +42,11 @@ impl Room {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the disk that this process may use.
-    pub(super) fn free(&self) -> io::Result<u64> {
+    /// What the disk has.
+    pub(super) fn disk(&self) -> io::Result<Disk> {
         let disk = rustix::fs::statvfs(&self.place)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Disk { free_bytes: bytes(disk.f_bavail), size_bytes: bytes(disk.f_blocks) })
     }
 
     /// Whether `bytes` more would be within both limits.
@@ -83,7 +93,7 @@ impl Room {
         if self.min_free == 0 {
             return Ok(());
         }
-        match self.free() {
+        match self.disk().map(|disk| disk.free_bytes) {
             Ok(free) if free < self.min_free.saturating_add(wanted) => {
                 Err(ScratchError::LowSpace { free, wanted })
             }

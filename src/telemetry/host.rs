@@ -1,8 +1,6 @@
-//! What the system says of this process and of the disk under its temporary files.
+//! What the system says of this process.
 //!
 //! Read from `/proc` each time somebody asks; elsewhere than on Linux the process has no numbers.
-
-use std::path::Path;
 
 /// What the process takes. Bytes, seconds, counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,22 +21,6 @@ pub struct Process {
     pub cpu_s: f64,
     /// When it was started, in seconds since 1970.
     pub started_s: f64,
-}
-
-/// What the disk under a folder has. Bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Disk {
-    /// What unprivileged programs may still write.
-    pub free_bytes: u64,
-    /// Its size.
-    pub size_bytes: u64,
-}
-
-/// The disk under `folder`; `None` when the system does not tell.
-pub fn disk(folder: &Path) -> Option<Disk> {
-    let stat = rustix::fs::statvfs(folder).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    Some(Disk { free_bytes: bytes(stat.f_bavail), size_bytes: bytes(stat.f_blocks) })
 }
 
 /// This process; `None` when the system does not tell.
@@ -75,13 +57,6 @@ pub fn process() -> Option<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_disk_has_room_and_a_missing_folder_has_none() {
-        let disk_here = disk(Path::new(".")).unwrap();
-        assert!(disk_here.free_bytes <= disk_here.size_bytes && disk_here.size_bytes > 0);
-        assert_eq!(disk(Path::new("/nonexistent/folder")), None);
-    }
 
     #[cfg(target_os = "linux")]
     #[test]

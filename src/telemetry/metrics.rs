@@ -68,8 +68,8 @@ impl Metrics {
         Self { registry: Arc::new(registry), requests, work, engines }
     }
 
-    /// All of it in OpenMetrics' text format, with what `snapshot` says of this moment. Reads `/proc` and the folder
-    /// of temporary files: not for an async thread.
+    /// All of it in OpenMetrics' text format, with what `snapshot` says of this moment. Reads `/proc`: not for an async
+    /// thread.
     pub fn render(&self, snapshot: &Snapshot<'_>) -> String {
         let mut text = String::with_capacity(32 << 10);
         let own = snapshot::registry_of(snapshot);
@@ -116,7 +116,6 @@ fn duration_histogram() -> Histogram {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::time::Duration;
 
     use super::*;
@@ -127,7 +126,7 @@ mod tests {
             permits: vec![Permits { kind: "running", free: 1, limit: 4 }],
             models: vec![ModelMemory { id: "odd\"name\n", is_loaded: true, bytes: 7 }],
             temporary_bytes: 0,
-            temp_dir: Path::new("."),
+            disk: None,
         }
     }
 

@@ -50,11 +50,7 @@ pub fn silence(seconds: u32) -> Vec<u8> {
 
 /// The program, whatever this machine's settings are.
 pub fn diarist(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diarist"));
-    let ours = |name: &str| name.starts_with("DIARIST_") && name != "DIARIST_ONNXRUNTIME";
-    for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
-        command.env_remove(name);
-    }
+    let mut command = crate::command::diarist();
     command.env("DIARIST_BUNDLED_MODELS_DIR", root().join("models")).env("DIARIST_OFFLINE", "true");
     command.current_dir(env!("CARGO_TARGET_TMPDIR")).args(arguments).stdin(Stdio::null());
     command

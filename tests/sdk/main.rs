@@ -4,6 +4,9 @@
 //! the servers are started and the scripts run. The clients themselves are installed under `.runtime/clients` by
 //! `scripts/setup-clients.sh`, which `make test` calls, and this test too when they are missing.
 
+#[path = "../support/command.rs"]
+mod command;
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -121,14 +124,8 @@ impl Server {
     /// Starts the program on a free port and waits until it is ready.
     fn start(settings: &[(&str, &str)]) -> Self {
         let uploads = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_diarist"));
+        let mut command = command::diarist();
         command.arg("serve").current_dir(root());
-        for (name, _) in std::env::vars_os() {
-            let ours = name.to_string_lossy().starts_with("DIARIST_") && name != "DIARIST_ONNXRUNTIME";
-            if ours {
-                command.env_remove(name);
-            }
-        }
         command
             .env("DIARIST_LISTEN", "127.0.0.1:0")
             .env("DIARIST_OFFLINE", "true")

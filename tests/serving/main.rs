@@ -1,5 +1,7 @@
 //! The built program as a server: how it ends, what it does for clients that leave, TLS, and what its log never shows.
 
+#[path = "../support/command.rs"]
+mod command;
 mod leaving;
 mod secrets;
 mod stopping;

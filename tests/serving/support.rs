@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,12 +32,7 @@ impl Server {
     pub fn start(settings: &[&str]) -> Self {
         let temp_dir = tempfile::tempdir().unwrap();
         let folder = format!("temp_dir={}", temp_dir.path().display());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_diarist"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("DIARIST_") && name != "DIARIST_ONNXRUNTIME" {
-                command.env_remove(name);
-            }
-        }
+        let mut command = crate::command::diarist();
         command.env("DIARIST_BUNDLED_MODELS_DIR", Path::new(env!("CARGO_MANIFEST_DIR")).join("models"));
         command.args([
             "serve",

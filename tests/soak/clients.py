@@ -15,6 +15,7 @@ from server import ROOT
 AUDIO = ROOT / "fixtures/audio"
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 BOUNDARY = "soakboundary7f3a"
+CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 PATIENCE_S = 300  # for one answer, on a machine where sixteen ask at once
 MAX_UPLOAD = 16 << 20
 MAX_DURATION_S = 900
@@ -72,7 +73,7 @@ def form(fields: dict[str, str], name: str | None, data: bytes) -> bytes:
 
 def head(length: int | None, path: str = TRANSCRIPTIONS) -> bytes:
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    return f"POST {path} HTTP/1.1\r\nHost: soak\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n{framing}\r\n\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\nHost: soak\r\nContent-Type: {CONTENT_TYPE}\r\n{framing}\r\n\r\n".encode()
 
 
 class Client:
@@ -275,7 +276,7 @@ class Client:
     def post(self, body: bytes | Iterator[bytes]) -> Answer:
         """Sends all of a body, and reads the answer even where the server stopped listening."""
         connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE_S)
-        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        headers = {"Content-Type": CONTENT_TYPE}
         try:
             try:
                 connection.request("POST", TRANSCRIPTIONS, body, headers, encode_chunked=not isinstance(body, bytes))

@@ -10,19 +10,19 @@ import argparse
 import http.client
 import os
 import random
-import re
 import shutil
-import subprocess
+import socket
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-RECORDING = (ROOT / "fixtures/audio/hello.flac").read_bytes()
+from clients import AUDIO, CONTENT_TYPE, TRANSCRIPTIONS, form, head
+from server import PROGRAM, ROOT, Server
+
+RECORDING = (AUDIO / "hello.flac").read_bytes()
 TEXT = (ROOT / "fixtures/expected/hello.txt").read_text().strip()
-BOUNDARY = "soak-boundary"
 # A start on this machine may take so long, from nothing to the first accepted request.
 START_WITHIN_S = 2.0
 # Longest time for anything, after which the round has failed.
@@ -30,76 +30,31 @@ PATIENCE_S = 120
 CLIENTS = 6
 
 
-def form(recording):
+def upload(recording):
     """A form with the default model and `recording`."""
-    head = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="response_format"\r\n\r\ntext\r\n'
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.flac"\r\n\r\n'
-    )
-    return head.encode() + recording + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return form({"model": "whisper-1", "response_format": "text"}, "a.flac", recording)
 
 
-class Server:
-    """`diarist serve` on a free port, with its temporary files in `folder`."""
+def post(server, body):
+    """Status and text of the answer to a whole form."""
+    connection = http.client.HTTPConnection(*server.address, timeout=PATIENCE_S)
+    try:
+        connection.request("POST", TRANSCRIPTIONS, body, {"Content-Type": CONTENT_TYPE})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
 
-    def __init__(self, program, folder):
-        kept = lambda name: not name.startswith("DIARIST_") or name == "DIARIST_ONNXRUNTIME"
-        environment = {name: value for name, value in os.environ.items() if kept(name)}
-        environment |= {
-            "DIARIST_LISTEN": "127.0.0.1:0",
-            "DIARIST_OFFLINE": "true",
-            "DIARIST_TEMP_DIR": str(folder),
-            "DIARIST_BUNDLED_MODELS_DIR": str(ROOT / "models"),
-        }
-        started = time.monotonic()
-        self.process = subprocess.Popen(
-            [program, "serve"], env=environment, cwd=folder.parent, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )
-        self.log = []
-        self.address = None
-        ready = threading.Event()
-        threading.Thread(target=self._listen, args=(ready,), daemon=True).start()
-        if not ready.wait(PATIENCE_S) or self.address is None:
-            self.kill()
-            raise SystemExit("the server did not become ready:\n" + "".join(self.log))
-        self.ready_s = time.monotonic() - started
 
-    def _listen(self, ready):
-        for line in self.process.stderr:
-            self.log.append(line)
-            if found := re.search(r"listening on http://(\S+)", line):
-                self.address = found.group(1)
-            if " ready " in line:
-                ready.set()
-        ready.set()
+def begin(server, body, declared):
+    """An upload that stops in the middle; gives its connection."""
+    stream = socket.create_connection(server.address, timeout=PATIENCE_S)
+    stream.sendall(head(declared) + body)
+    return stream
 
-    def post(self, body, timeout=PATIENCE_S):
-        """Status and text of the answer to a whole form."""
-        connection = http.client.HTTPConnection(self.address, timeout=timeout)
-        try:
-            headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-            connection.request("POST", "/v1/audio/transcriptions", body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
 
-    def begin(self, body, declared):
-        """An upload that stops in the middle; gives its connection."""
-        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE_S)
-        connection.putrequest("POST", "/v1/audio/transcriptions")
-        connection.putheader("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
-        connection.putheader("Content-Length", str(declared))
-        connection.endheaders()
-        connection.send(body)
-        return connection
-
-    def kill(self):
-        """Ends the process as a crash does."""
-        self.process.kill()
-        self.process.wait()
+def start(program, base):
+    return Server(base, program, offline="true", bundled_models_dir=ROOT / "models")
 
 
 class Load:
@@ -117,21 +72,21 @@ class Load:
 
     def _client(self, seed):
         choice = random.Random(seed)
-        whole = form(RECORDING)
+        whole = upload(RECORDING)
         while not self.over.is_set():
             try:
                 kind = choice.choice(["whole", "whole", "broken", "vanishing", "endless"])
                 if kind == "whole":
-                    self._note(*self.server.post(whole))
+                    self._note(*post(self.server, whole))
                 elif kind == "broken":
-                    self._note(*self.server.post(form(RECORDING[: choice.randrange(len(RECORDING))])), False)
+                    self._note(*post(self.server, upload(RECORDING[: choice.randrange(len(RECORDING))])), False)
                 elif kind == "vanishing":
                     cut = choice.randrange(len(whole))
-                    self.server.begin(whole[:cut], len(whole)).close()
+                    begin(self.server, whole[:cut], len(whole)).close()
                 else:
-                    connection = self.server.begin(whole[:-50], 1 << 30)
+                    connection = begin(self.server, whole[:-50], 1 << 30)
                     for _ in range(choice.randrange(40)):
-                        connection.send(choice.randbytes(100_000))
+                        connection.sendall(choice.randbytes(100_000))
                         if self.over.wait(0.01):
                             break
                     connection.close()
@@ -159,17 +114,18 @@ def left_files(folder):
     return sum(len(files) for _, _, files in os.walk(folder))
 
 
-def one_round(program, folder, seed):
+def one_round(program, base, seed):
     """One life of the server: its row of the table, and what was wrong."""
     wrong = []
+    folder = base / "temporary"
     before = set(os.listdir(folder))
-    server = Server(program, folder)
+    server = start(program, base)
     stale = before & set(os.listdir(folder))
     files = left_files(folder)
     if stale or files:
         wrong.append(f"left from the round before: {sorted(stale)}, {files} files")
     started = time.monotonic()
-    status, text = server.post(form(RECORDING))
+    status, text = post(server, upload(RECORDING))
     first_s = time.monotonic() - started
     if status != 200 or text.strip() != TEXT:
         wrong.append(f"first answer {status}: {text[:300]}")
@@ -178,9 +134,10 @@ def one_round(program, folder, seed):
     time.sleep(lived_s)
     alive = server.process.poll() is None
     if not alive:
-        wrong.append("the server had ended by itself:\n" + "".join(server.log[-5:]))
+        wrong.append("the server had ended by itself:\n" + server.log.read_text()[-600:])
     left = left_files(folder)
-    server.kill()
+    server.process.kill()
+    server.process.wait()
     load.end()
     row = (lived_s, sum(load.answers.values()), left, server.ready_s, first_s)
     return row, wrong + load.wrong
@@ -189,20 +146,20 @@ def one_round(program, folder, seed):
 def main():
     """Runs all rounds and tells how they went."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--program", default=str(ROOT / "target/release/diarist"))
+    parser.add_argument("--program", type=Path, default=PROGRAM)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-clock", action="store_true", help="print start-up times and do not judge them")
     options = parser.parse_args()
 
     base = Path(tempfile.mkdtemp(prefix="soak-kill-"))
-    folder = base / "temp"
+    folder = base / "temporary"
     folder.mkdir()
     rows, wrong = [], []
     print("round  killed after  answers  files left  start to ready  first answer")
     try:
         for number in range(1, options.kills + 1):
-            row, found = one_round(options.program, folder, options.seed * 1000 + number)
+            row, found = one_round(options.program, base, options.seed * 1000 + number)
             rows.append(row)
             lived_s, answers, left, ready_s, first_s = row
             print(
@@ -213,9 +170,7 @@ def main():
                 found.append(f"the start took {ready_s:.2f} s")
             wrong += [f"round {number}: {what}" for what in found]
         # One more start, which only has to clean up, and a stop, which leaves nothing.
-        last = Server(options.program, folder)
-        last.process.terminate()
-        code = last.process.wait(PATIENCE_S)
+        code = start(options.program, base).stop()
         if code != 0 or os.listdir(folder):
             wrong.append(f"after the last stop: code {code}, {os.listdir(folder)}")
     finally:

@@ -11,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 120
 LISTENING = re.compile(rb"listening on http://([\d.]+):(\d+)")
+READY = b" ready "  # with spaces: the line that says so
+PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/diarist"
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Sample:
 class Server:
     """`diarist serve` on a free port, with its log in `folder`."""
 
-    def __init__(self, folder: Path, **settings: str | int):
-        self.folder, self.temporary = folder, folder / "temporary"
+    def __init__(self, folder: Path, program: Path = PROGRAM, **settings: str | int):
+        self.program, self.folder, self.temporary = program, folder, folder / "temporary"
         self.temporary.mkdir(parents=True, exist_ok=True)
         self.settings = dict(listen="127.0.0.1:0", temp_dir=self.temporary, log_format="text") | settings
         self.log = folder / "server.log"
@@ -40,24 +42,25 @@ class Server:
         kept = lambda name: not name.startswith("DIARIST_") or name == "DIARIST_ONNXRUNTIME"
         environment = {name: value for name, value in os.environ.items() if kept(name)}
         environment |= {f"DIARIST_{name.upper()}": str(value) for name, value in self.settings.items()}
-        target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         with open(self.log, "ab") as log:
             where = log.tell()
             self.process = subprocess.Popen(
-                [target / "release/diarist", "serve"], env=environment, stdout=log, stderr=log, cwd=self.folder
+                [self.program, "serve"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
             )
         self.address = self._address(where)
 
     def _address(self, where: int) -> tuple[str, int]:
-        """Host and port, as the log tells them after byte `where`."""
+        """Host and port, as the log tells them after byte `where`, once the server is ready."""
         until = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < until:
+            said = self.log.read_bytes()[where:]
             if self.process.poll() is not None:
-                raise SystemExit(f"the server ended with {self.process.returncode}:\n{self.log.read_text()}")
-            if found := LISTENING.search(self.log.read_bytes()[where:]):
+                raise SystemExit(f"the server ended with {self.process.returncode}:\n{said.decode()}")
+            if READY in said and (found := LISTENING.search(said)):
+                self.ready_s = time.monotonic() - self.begun
                 return found[1].decode(), int(found[2])
-            time.sleep(0.02)
-        raise SystemExit("the server did not listen in time")
+            time.sleep(0.01)
+        raise SystemExit("the server did not become ready in time")
 
     def stop(self) -> int:
         """Ends it by SIGTERM: its exit code."""
@@ -69,7 +72,7 @@ class Server:
         status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines() if ":" in line)
         links = [_link(path) for path in (proc / "fd").iterdir()]
         nameless = [link for link in links if link and link.startswith(str(self.temporary)) and link.endswith("(deleted)")]
-        named = [path for path in self.temporary.rglob("*") if path.is_file() and path.name != "lock"]
+        named = [path for path in self.temporary.rglob("*") if path.is_file()]
         return Sample(
             at_s=time.monotonic() - self.begun,
             anonymous_mib=int(status["RssAnon"].split()[0]) / 1024,

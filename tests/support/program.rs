@@ -1,8 +1,11 @@
 //! A running `diarist serve` with the bundled model, and a recording to send to it.
 
+#[path = "command.rs"]
+mod command;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,14 +26,7 @@ impl Program {
     /// Starts it with these settings of the environment, and waits until it is ready.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let temp_dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_diarist"));
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if (name.starts_with("DIARIST_") && name != "DIARIST_ONNXRUNTIME") || name.starts_with("OTEL_") {
-                command.env_remove(name);
-            }
-        }
-        let mut process = command
+        let mut process = command::diarist()
             .arg("serve")
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("DIARIST_LISTEN", "127.0.0.1:0")

@@ -3,7 +3,6 @@
 //! A registry of its own each time, so that a model that has gone leaves no row behind, and two who ask at once do
 //! not disturb each other.
 
-use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
@@ -12,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::scratch::Disk;
 use crate::telemetry::host;
 
 use super::{PREFIX, Seconds};
@@ -27,8 +27,8 @@ pub struct Snapshot<'a> {
     pub models: Vec<ModelMemory<'a>>,
     /// What the temporary files take, in bytes.
     pub temporary_bytes: u64,
-    /// Folder where they lie.
-    pub temp_dir: &'a Path,
+    /// The disk under them, where the system tells.
+    pub disk: Option<Disk>,
 }
 
 /// Places of one kind.
@@ -98,7 +98,7 @@ fn models(registry: &mut Registry, models: &[ModelMemory<'_>]) {
 fn storage(registry: &mut Registry, snapshot: &Snapshot<'_>) {
     let used = whole(snapshot.temporary_bytes);
     registry.register_with_unit("temporary", "Temporary files of this server", Unit::Bytes, used);
-    let Some(disk) = host::disk(snapshot.temp_dir) else { return };
+    let Some(disk) = snapshot.disk else { return };
     registry.register_with_unit(
         "temporary_free",
         "Free space where they lie",
