@@ -6,7 +6,7 @@
 //! tells that story in one function; `api` is the only room that knows HTTP; `server` wires everything.
 //!
 //! Rooms in reading order: `time`, `language`, `transcript`, `error`, `cancel`, `scratch`, `audio`, `runtime`, `vad`,
-//! `asr`, `models`, `pipeline`, `output`, `api`, `config`, `server`. `ARCHITECTURE.md` draws the arrows.
+//! `asr`, `diarization`, `models`, `pipeline`, `output`, `api`, `config`, `server`. `ARCHITECTURE.md` draws the arrows.
 
 pub mod api;
 pub mod asr;
@@ -14,6 +14,7 @@ pub mod audio;
 pub mod cancel;
 pub mod commands;
 pub mod config;
+pub mod diarization;
 pub mod error;
 pub mod language;
 pub mod models;

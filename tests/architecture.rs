@@ -8,26 +8,42 @@ use std::path::{Path, PathBuf};
 const VOCABULARY: [&str; 7] = ["telemetry", "transcript", "language", "time", "scratch", "cancel", "error"];
 
 /// What each room may use beside the vocabulary and itself.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("audio", &[]),
     ("runtime", &[]),
     ("vad", &["audio", "runtime"]),
     ("asr", &["audio", "runtime"]),
-    ("models", &["audio", "runtime", "vad", "asr"]),
-    ("pipeline", &["audio", "runtime", "vad", "asr", "models"]),
+    ("diarization", &["audio", "runtime"]),
+    ("models", &["audio", "runtime", "vad", "asr", "diarization"]),
+    ("pipeline", &["audio", "runtime", "vad", "asr", "diarization", "models"]),
     ("output", &[]),
     ("api", &["audio", "pipeline", "output", "models"]),
-    ("config", &["audio", "runtime", "vad", "asr", "models", "pipeline", "output", "api"]),
-    ("server", &["audio", "runtime", "vad", "asr", "models", "pipeline", "output", "api", "config"]),
+    ("config", &["audio", "runtime", "vad", "asr", "diarization", "models", "pipeline", "output", "api"]),
+    (
+        "server",
+        &["audio", "runtime", "vad", "asr", "diarization", "models", "pipeline", "output", "api", "config"],
+    ),
     (
         "commands",
-        &["audio", "runtime", "vad", "asr", "models", "pipeline", "output", "api", "config", "server"],
+        &[
+            "audio",
+            "runtime",
+            "vad",
+            "asr",
+            "diarization",
+            "models",
+            "pipeline",
+            "output",
+            "api",
+            "config",
+            "server",
+        ],
     ),
     ("lib", &[]),
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 19] = [
+const PURE: [&str; 22] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
@@ -41,6 +57,9 @@ const PURE: [&str; 19] = [
     "asr/stitch.rs",
     "asr/words.rs",
     "asr/language.rs",
+    "diarization/activity.rs",
+    "diarization/attribution.rs",
+    "diarization/grid.rs",
     "pipeline/coverage.rs",
     "pipeline/review.rs",
     "output/pieces.rs",
