@@ -108,11 +108,19 @@ fn joined(units: &[Unit]) -> String {
     units.iter().map(|unit| unit.key.as_str()).collect()
 }
 
+/// The words of `segments` as they are compared.
+fn keys(segments: &[Segment]) -> Vec<String> {
+    units(segments).into_iter().map(|unit| unit.key).filter(|key| !key.is_empty()).collect()
+}
+
+/// Whether `longer` says what `shorter` does, word for word, and something before it.
+pub fn begins_earlier(longer: &[Segment], shorter: &[Segment]) -> bool {
+    let (longer, shorter) = (keys(longer), keys(shorter));
+    longer.len() > shorter.len() && longer.ends_with(&shorter)
+}
+
 /// Whether two hearings of the same sound say much the same: most words of the longer one, in order.
 pub fn agree(one: &[Segment], other: &[Segment]) -> bool {
-    let keys = |segments: &[Segment]| -> Vec<String> {
-        units(segments).into_iter().map(|unit| unit.key).filter(|key| !key.is_empty()).collect()
-    };
     let (one, other) = (keys(one), keys(other));
     // common[j]: longest common subsequence of what was seen of `one` with other[..j].
     let mut common = vec![0usize; other.len() + 1];

@@ -22,6 +22,13 @@ const MAX_ALIGNED_WORDS: usize = 256;
 /// Words in a row that both sides heard alike and that are no chance.
 const TRUSTED_RUN: usize = 3;
 
+/// A word that takes less time than this, in ms, was not said there.
+const SHORTEST_WORD_MS: u64 = 30;
+
+/// A word takes no longer than this, in ms, and so much for each letter, or something near it was not written.
+const LONGEST_WORD_MS: u64 = 800;
+const LONGEST_LETTER_MS: u64 = 80;
+
 /// Joins the segments of consecutive chunks.
 ///
 /// Segments that reach into an overlap must carry words, or the seam can only keep or drop them whole:
@@ -184,7 +191,8 @@ fn part(last: &mut Segment, first: &mut Segment) {
     fit_words(&mut first.words, first.span);
 }
 
-/// The seam after the word nearest to `middle` that both sides heard; `None` when they share none.
+/// The seam after the word nearest to `middle` that both sides heard, where the times of what is kept are those of
+/// words; `None` when they share none.
 fn seam_at_match(
     left: &[Unit<'_>],
     right: &[Unit<'_>],
@@ -203,9 +211,35 @@ fn seam_at_match(
     };
     // A single word in common may be chance, where one side heard nonsense at its edge.
     let runs = run_lengths(&pairs);
-    let best = (0..pairs.len()).min_by_key(|&at| (runs[at] < TRUSTED_RUN, distance(pairs[at])))?;
+    let flaws = flaws_kept(&pairs, &left[left_from..], &right[..right_to]);
+    let best = (0..pairs.len()).min_by_key(|&at| (flaws[at], runs[at] < TRUSTED_RUN, distance(pairs[at])))?;
     let (i, j) = pairs[best];
     Some(Seam { left: left_from + i + 1, right: j + 1 })
+}
+
+/// For a seam at each of the pairs, how many flaws are kept where the two sides differ between (or on) pairs: those of the
+/// left side before the seam, and those of the right side after it.
+fn flaws_kept(pairs: &[(usize, usize)], left: &[Unit<'_>], right: &[Unit<'_>]) -> Vec<usize> {
+    let between: Vec<(usize, usize)> = pairs
+        .windows(2)
+        .map(|two| {
+            let ((i, j), (k, l)) = (two[0], two[1]);
+            let is_same = (k - i, l - j) == (1, 1);
+            if is_same { (0, 0) } else { (flaws(&left[i..=k]), flaws(&right[j..=l])) }
+        })
+        .collect();
+    let of_left = |at: usize| between[..at].iter().map(|(left, _)| left).sum::<usize>();
+    let of_right = |at: usize| between[at..].iter().map(|(_, right)| right).sum::<usize>();
+    (0..pairs.len()).map(|at| of_left(at) + of_right(at)).collect()
+}
+
+/// How many of the words lie in no time at all, or over one in which several would have been said.
+fn flaws(units: &[Unit<'_>]) -> usize {
+    let is_flawed = |unit: &&Unit<'_>| {
+        let longest = LONGEST_WORD_MS + LONGEST_LETTER_MS * unit.text.trim().chars().count() as u64;
+        unit.span.len() < ms_to_samples(SHORTEST_WORD_MS) || unit.span.len() > ms_to_samples(longest)
+    };
+    units.iter().filter(is_flawed).count()
 }
 
 /// For each pair, how many pairs in a row with no word between them it belongs to.
@@ -536,6 +570,52 @@ mod tests {
         let bytes = |segment: &Segment| segment.tokens.iter().map(|t| t.bytes.len()).collect::<Vec<_>>();
         assert_eq!(bytes(&out[0]), [0, 2, 2, 2], "opening timestamp kept, closing one gone with its words");
         assert_eq!(bytes(&out[1]), [2, 0]);
+    }
+
+    /// Two hearings of eight seconds, four of them the same, each word from its start to the next one's.
+    fn joined(left: &[(&str, u64)], right: &[(&str, u64)]) -> String {
+        let heard = |words: &[(&str, u64)]| {
+            let ends = words[1..].iter().map(|(_, start)| *start).chain([words[words.len() - 1].1 + 300]);
+            segment(words.iter().zip(ends).map(|((text, start), end)| word(text, *start, end)).collect())
+        };
+        let mut stitcher = Stitcher::new();
+        let mut all = stitcher.push(&chunk((0, 8_000), (0, 6_000)), vec![heard(left)]);
+        all.extend(stitcher.push(&chunk((4_000, 12_000), (6_000, 12_000)), vec![heard(right)]));
+        all.extend(stitcher.finish());
+        text(&all)
+    }
+
+    #[test]
+    fn what_one_side_skipped_is_taken_from_the_other() {
+        let whole =
+            [("it", 4_100), ("was", 4_300), ("warm", 4_600), ("it", 5_000), ("was", 5_300), ("cold", 5_700)];
+        let skipped = [("it", 4_100), ("was", 4_300), ("cold", 5_700)];
+        let rest = [("in", 6_100), ("May", 6_400)];
+        let all = " it was warm it was cold in May";
+        assert_eq!(joined(&[&skipped[..], &rest].concat(), &[&whole[..], &rest].concat()), all);
+        assert_eq!(joined(&[&whole[..], &rest].concat(), &[&skipped[..], &rest].concat()), all);
+        let late = |words: &[(&'static str, u64)]| -> Vec<(&'static str, u64)> {
+            words.iter().map(|(text, start)| (*text, start + 1_900)).collect()
+        };
+        let before = [("on", 5_400), ("May", 5_700)];
+        let all = " on May it was warm it was cold";
+        assert_eq!(
+            joined(&[&before[..], &late(&skipped)].concat(), &[&before[..], &late(&whole)].concat()),
+            all
+        );
+        assert_eq!(
+            joined(&[&before[..], &late(&whole)].concat(), &[&before[..], &late(&skipped)].concat()),
+            all
+        );
+    }
+
+    #[test]
+    fn a_word_in_no_time_that_only_one_side_has_was_made_up() {
+        let said = [("walk", 4_600), ("on", 5_000), ("Robert", 5_300), ("is", 5_700), ("here", 6_000)];
+        let mut made_up = said.to_vec();
+        made_up.insert(2, ("please", 5_300));
+        assert_eq!(joined(&made_up, &said), " walk on Robert is here");
+        assert_eq!(joined(&said, &made_up), " walk on Robert is here");
     }
 
     #[test]

@@ -29,7 +29,8 @@ const PROOF_CUT_MS: u64 = 150;
 /// Most stretches of a chunk that are heard again.
 const MAX_GAPS: usize = 8;
 
-/// Chunks heard for longer than this, in ms, are not heard again for mere doubt: it would cost too much.
+/// Chunks heard for longer than this, in ms, are not heard again for mere doubt or their first letter: it would cost
+/// too much.
 const MAX_DOUBTED_MS: u64 = 10_000;
 
 /// Mean log probability below which a short chunk is heard again. Sentences that the bundled model has right
@@ -132,7 +133,7 @@ enum State {
     First,
     Second {
         first: Vec<Segment>,
-        is_suspicious: bool,
+        reason: Reason,
     },
     Gaps {
         segments: Vec<Segment>,
@@ -140,6 +141,17 @@ enum State {
         /// Text found in the first of `left`, to be borne out by one more hearing.
         found: Option<Vec<Segment>>,
     },
+}
+
+/// Why a chunk is heard a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// The guard holds some of its text for invented.
+    Suspicious,
+    /// The recogniser is unsure.
+    Doubtful,
+    /// It begins in the middle of a sentence: voice activity may have missed the start.
+    CutOff,
 }
 
 impl Review {
@@ -173,7 +185,7 @@ impl Review {
     pub fn take(&mut self, heard: Vec<Segment>, prompt: &str) -> Step {
         match std::mem::replace(&mut self.state, State::First) {
             State::First => self.after_first(heard, prompt),
-            State::Second { first, is_suspicious } => self.after_second(first, is_suspicious, heard, prompt),
+            State::Second { first, reason } => self.after_second(first, reason, heard, prompt),
             State::Gaps { segments, left, found: None } => self.after_gap(segments, left, heard),
             State::Gaps { segments, left, found: Some(found) } => {
                 self.after_proof(segments, left, found, &heard)
@@ -198,34 +210,48 @@ impl Review {
             return self.look_for_gaps(heard);
         }
         let first = self.without_blanks(heard);
-        let is_suspicious = !guard::suspicions(&first, &self.evidence(prompt)).is_empty();
-        if is_suspicious || self.is_doubtful(&first) {
-            let hearing = Hearing { span: self.recut(), warmer: is_suspicious, prompted: !is_suspicious };
-            self.state = State::Second { first, is_suspicious };
-            return self.hear(hearing);
+        let Some(reason) = self.reason_for_second(&first, prompt) else { return self.look_for_gaps(first) };
+        let is_suspicious = reason == Reason::Suspicious;
+        let hearing = Hearing { span: self.recut(), warmer: is_suspicious, prompted: !is_suspicious };
+        self.state = State::Second { first, reason };
+        self.hear(hearing)
+    }
+
+    fn reason_for_second(&self, first: &[Segment], prompt: &str) -> Option<Reason> {
+        if !guard::suspicions(first, &self.evidence(prompt)).is_empty() {
+            return Some(Reason::Suspicious);
         }
-        self.look_for_gaps(first)
+        if first.is_empty() || !self.may_be_doubted() {
+            return None;
+        }
+        if logprob(first) < DOUBTED_LOGPROB {
+            return Some(Reason::Doubtful);
+        }
+        begins_in_lower_case(first).then_some(Reason::CutOff)
     }
 
     fn after_second(
         &mut self,
         first: Vec<Segment>,
-        is_suspicious: bool,
+        reason: Reason,
         heard: Vec<Segment>,
         prompt: &str,
     ) -> Step {
         let second = self.without_blanks(heard);
         let is_clean = guard::suspicions(&second, &self.evidence(prompt)).is_empty();
-        let segments = if is_suspicious {
-            let settled = guard::settle(first, &second, &self.evidence(prompt));
-            let is_better = is_clean && !second.is_empty() && !settled.dropped.is_empty();
-            self.dropped.extend(settled.dropped);
-            if is_better { self.adopt(second) } else { settled.segments }
-        } else if is_clean && logprob(&second) > logprob(&first) + CLEARLY_LIKELIER {
-            self.adopt(second)
-        } else {
-            first
+        let is_likelier = logprob(&second) > logprob(&first) + CLEARLY_LIKELIER;
+        let is_better = match reason {
+            Reason::Suspicious => {
+                let settled = guard::settle(first, &second, &self.evidence(prompt));
+                let is_better = is_clean && !second.is_empty() && !settled.dropped.is_empty();
+                self.dropped.extend(settled.dropped);
+                let segments = if is_better { self.adopt(second) } else { settled.segments };
+                return self.look_for_gaps(segments);
+            }
+            Reason::Doubtful => is_clean && is_likelier,
+            Reason::CutOff => is_clean && guard::begins_earlier(&second, &first),
         };
+        let segments = if is_better { self.adopt(second) } else { first };
         self.look_for_gaps(segments)
     }
 
@@ -340,12 +366,10 @@ impl Review {
         rest
     }
 
-    fn is_doubtful(&self, segments: &[Segment]) -> bool {
+    /// Whether the chunk is short, and has something before it that could be heard too.
+    fn may_be_doubted(&self) -> bool {
         let span = self.case.chunk.span;
-        !segments.is_empty()
-            && logprob(segments) < DOUBTED_LOGPROB
-            && self.case.condensed(span).len() <= ms_to_samples(MAX_DOUBTED_MS)
-            && self.recut() != span
+        self.case.condensed(span).len() <= ms_to_samples(MAX_DOUBTED_MS) && self.recut() != span
     }
 
     /// The chunk from somewhat earlier on, if it is not heard from the middle of speech.
@@ -363,6 +387,13 @@ impl Review {
 /// The lowest mean log probability of a chunk's windows; 0 for no text.
 fn logprob(segments: &[Segment]) -> f32 {
     segments.iter().map(|segment| segment.avg_logprob).fold(0.0, f32::min)
+}
+
+/// Recognisers that write capitals begin a sentence with one.
+fn begins_in_lower_case(segments: &[Segment]) -> bool {
+    let mut letters =
+        segments.iter().flat_map(|segment| segment.text.chars()).filter(|c| c.is_alphanumeric());
+    letters.next().is_some_and(char::is_lowercase)
 }
 
 fn is_sure(segment: &Segment) -> bool {
@@ -565,9 +596,28 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_that_begins_within_a_sentence_is_heard_from_earlier_on_and_keeps_what_that_adds() {
+        for (second, kept) in [
+            (" The weather is fine.", " The weather is fine."),
+            (" Weather is fine.", " weather is fine."),
+            (" The feather was mine.", " weather is fine."),
+            ("", " weather is fine."),
+        ] {
+            let mut review = Review::new(case(12.0), ALL);
+            let hearing = hear(&mut review, vec![segment(10.0, 12.0, " weather is fine.")]);
+            assert_eq!(hearing, Hearing { span: span(9.0, 12.0), warmer: false, prompted: true });
+            let second = if second.is_empty() { vec![] } else { vec![segment(9.2, 12.0, second)] };
+            assert_eq!(texts(&done(review.take(second, ""))), [kept]);
+        }
+        let mut nothing_before = case(12.0);
+        nothing_before.earliest = 10 * SECOND;
+        done(Review::new(nothing_before, ALL).take(vec![segment(10.0, 12.0, " weather is fine.")], ""));
+    }
+
+    #[test]
     fn speech_without_text_is_heard_by_itself_and_its_text_put_in_place() {
         let mut review = Review::new(case(20.0), ALL);
-        let first = spoken(" one two", &[(10.3, 10.5), (11.0, 12.0), (19.0, 19.5)]);
+        let first = spoken(" One two", &[(10.3, 10.5), (11.0, 12.0), (19.0, 19.5)]);
         let hearing = hear(&mut review, vec![first]);
         assert_eq!((hearing.span, hearing.warmer), (span(12.2, 18.8), false));
         let proof = hear(&mut review, vec![segment(12.6, 18.4, " and a half")]);
