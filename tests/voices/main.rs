@@ -5,7 +5,9 @@
 //! them say so and pass.
 
 mod ge2e;
+mod listening;
 mod segmentation;
+mod wespeaker;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -50,4 +52,9 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// Two sentences by one voice.
+fn fixture() -> Vec<f32> {
+    read_wav(&in_repository("fixtures/audio/vad_check.wav"))
 }

@@ -52,6 +52,11 @@ impl WespeakerEmbedder {
         Ok(embedder)
     }
 
+    /// Whether the trunk runs once for a window, and not for each of its speakers.
+    pub fn shares_trunk(&self) -> bool {
+        self.shares_trunk
+    }
+
     /// Whether one window with several masks gives what it gives with each of them.
     fn can_share_trunk(&self) -> Result<bool, DiarizationError> {
         const FRAMES: usize = 120;
