@@ -1,10 +1,12 @@
 //! The only wiring: settings to models, engines, pipeline and routes.
 //!
-//! `shape` decides how many workers there are, `sample` is what they are tried with, `signals` ends it all.
+//! `shape` decides how many workers there are, `sample` is what they are tried with, `speakers` loads what
+//! tells speakers apart, `signals` ends it all.
 
 pub mod sample;
 pub mod shape;
 mod signals;
+pub mod speakers;
 
 pub use signals::exit_code;
 
@@ -22,6 +24,7 @@ use crate::asr::whisper::{EncoderEngine, WhisperModel, WhisperOptions, WhisperTr
 use crate::asr::{AsrError, DecodingOptions, Transcriber};
 use crate::cancel::CancelToken;
 use crate::config::Settings;
+use crate::diarization::DiarizationEngine;
 use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec};
 use crate::models::manager::{Loaded, Loader, ModelManager};
@@ -64,6 +67,8 @@ pub struct Parts {
     pub catalogue: Arc<Catalogue>,
     /// The loaded ones.
     pub models: Arc<ModelManager<EnginePool>>,
+    /// What tells speakers apart, by the id of the encoder; loaded by the first lease.
+    pub diarization: Arc<ModelManager<DiarizationEngine>>,
     /// The stages.
     pub pipeline: Arc<Pipeline>,
     /// Temporary files.
@@ -108,12 +113,13 @@ impl Parts {
         let loader = speech_loader(device, shape, settings.encoder(), metrics.engines.clone());
         let loader = counted(checked(loader), metrics.engines.clone());
         let models = Arc::new(ModelManager::new(Arc::clone(&catalogue), loader, &options));
+        let diarization = Arc::new(speakers::manager(&catalogue, &options));
         let mut options = settings.pipeline();
         options.audio.scratch = scratch.clone();
         let pipeline = Pipeline::new(options, Arc::clone(&models), vad);
         let pipeline = Arc::new(pipeline.counted(metrics.work.clone()));
         pipeline.warm_up()?;
-        Ok(Self { catalogue, models, pipeline, scratch, metrics })
+        Ok(Self { catalogue, models, diarization, pipeline, scratch, metrics })
     }
 }
 

@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 22] = [
+const PURE: [&str; 26] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
@@ -59,7 +59,11 @@ const PURE: [&str; 22] = [
     "asr/language.rs",
     "diarization/activity.rs",
     "diarization/attribution.rs",
+    "diarization/fbank.rs",
     "diarization/grid.rs",
+    "diarization/masks.rs",
+    "diarization/mel.rs",
+    "diarization/powerset.rs",
     "pipeline/coverage.rs",
     "pipeline/review.rs",
     "output/pieces.rs",

@@ -18,6 +18,39 @@ pub struct WindowNumbers {
 #[derive(Clone, Debug)]
 pub struct Method {}
 
+/// The PLDA of pyannote's community-1, row by row: for an embedding x of length 1,
+/// sqrt(128) l2(ldaᵀ sqrt(256) l2(x - mean1) - mean2), less mu, times the eigenvectors.
+#[derive(Clone, Debug)]
+pub struct Plda {
+    /// (256)
+    pub mean1: Vec<f64>,
+    /// (128)
+    pub mean2: Vec<f64>,
+    /// (256, 128)
+    pub lda: Vec<f64>,
+    /// (128)
+    pub mu: Vec<f64>,
+    /// (128, 128); each column is an eigenvector.
+    pub eigenvectors: Vec<f64>,
+    /// Variance between speakers along each of them, falling. (128)
+    pub phi: Vec<f64>,
+}
+
+impl Method {
+    /// For GE2E embeddings: `mean` (256), `lda` (256, 64), `phi` (64).
+    pub fn ge2e(_mean: &[f32], _lda: &[f32], _phi: &[f32]) -> Self {
+        Self {}
+    }
+
+    /// For WeSpeaker embeddings.
+    pub fn community1(_plda: &Plda) -> Self {
+        Self {}
+    }
+}
+
+/// Gives the names of `known` voices, each with its raw embedding, to the voices that are theirs.
+pub fn name_voices(_voices: &mut [Voice], _known: &[(&str, &[f32])], _method: &Method) {}
+
 /// Gathers windows in order, keeps of each what the decision needs, and decides at the end.
 pub struct Attribution {
     _method: Method,

@@ -1,8 +1,35 @@
 //! The networks, loaded once and shared by all requests.
+//!
+//! Windows are taken in blocks: each block is segmented, then its voices are embedded, both by all threads of the team;
+//! what comes out goes to `attribution` window by window, in order. Nothing is kept but what windows to come need, so
+//! memory does not grow with the recording, beyond what attribution keeps.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::activity::Activity;
+use super::attribution::{self, Attribution, WindowNumbers};
+use super::embedding::{HeardWindow, Horizon, SpeakerEmbedder};
+use super::grid::{FRAMES, Grid, WINDOW};
+use super::masks::clearest_speaker;
+use super::samples::{Samples, padded};
+use super::segmentation::SpeakerSegmenter;
+use super::team::{Places, Team};
 use super::{Diarization, DiarizationError, DiarizationOptions, KnownVoice, MayHoldSpeech};
-use crate::audio::PcmSpool;
+use crate::audio::{AudioError, PcmSpool};
 use crate::cancel::CancelToken;
+use crate::time::{SampleIndex, TimeSpan};
+
+/// Windows in a block. Threads wait for each other at its end, so it holds many tasks for each; and the same on every
+/// machine, since the 8-bit encoder scales its numbers over a batch.
+const BLOCK: usize = 64;
+
+/// Shortest step of windows, in samples.
+const MIN_STEP: SampleIndex = 1_600;
+
+/// Speech by one voice alone that a reference must hold, in frames of the segmentation network: half a second. What an
+/// encoder makes of less is noise.
+const MIN_REFERENCE_FRAMES: usize = 30;
 
 /// What is listened to.
 pub struct Sound<'a> {
@@ -15,9 +42,23 @@ pub struct Sound<'a> {
 }
 
 /// A segmentation network and a speaker encoder, ready for any number of requests at once.
-pub struct DiarizationEngine {}
+pub struct DiarizationEngine {
+    segmenter: Box<dyn SpeakerSegmenter>,
+    embedder: Box<dyn SpeakerEmbedder>,
+    places: Arc<Places>,
+}
 
 impl DiarizationEngine {
+    /// An engine of these networks. All engines that share `places` together run no more tasks at once than these
+    /// allow.
+    pub fn new(
+        segmenter: Box<dyn SpeakerSegmenter>,
+        embedder: Box<dyn SpeakerEmbedder>,
+        places: Arc<Places>,
+    ) -> Self {
+        Self { segmenter, embedder, places }
+    }
+
     /// Who spoke when in a recording, which may still be growing: what has not been decoded is waited for. Blocking;
     /// works on threads of its own. `known` voices give their names to the speakers who sound like them.
     ///
@@ -26,10 +67,142 @@ impl DiarizationEngine {
     /// request is cancelled.
     pub fn diarize(
         &self,
-        _sound: &Sound<'_>,
-        _known: &[KnownVoice],
-        _options: &DiarizationOptions,
+        sound: &Sound<'_>,
+        known: &[KnownVoice],
+        options: &DiarizationOptions,
     ) -> Result<Diarization, DiarizationError> {
-        Err(DiarizationError::Engine("there is no engine yet".into()))
+        let options = DiarizationOptions { step: options.step.clamp(MIN_STEP, WINDOW), ..options.clone() };
+        let team = Team::new(&self.places, sound.cancel);
+        let references = self.references(known, &team)?;
+        let method = self.embedder.method();
+        let mut attribution = Attribution::new(method.clone());
+        let grid = self.listen(sound, options.step, &team, &mut |numbers| attribution.push(&numbers))?;
+        let mut attributed = attribution.finish(grid, &options);
+        if sound.cancel.is_cancelled() {
+            return Err(AudioError::Cancelled.into());
+        }
+        let names = known.iter().map(|voice| voice.name.as_str());
+        let references: Vec<_> = names.zip(references.iter().map(|embedding| &**embedding)).collect();
+        attribution::name_voices(&mut attributed.voices, &references, &method);
+        let attribution::Attributed { turns, exclusive, voices } = attributed;
+        Ok(Diarization { turns, exclusive, voices })
     }
+
+    /// Runs the networks over a recording, which may still be growing, with a window every `step` samples, and hands
+    /// out what they give, window by window in order. Gives the windows' grid.
+    ///
+    /// # Errors
+    /// As `diarize`, but for `Reference`.
+    pub fn listen(
+        &self,
+        sound: &Sound<'_>,
+        step: SampleIndex,
+        team: &Team<'_>,
+        take: &mut dyn FnMut(WindowNumbers),
+    ) -> Result<Grid, DiarizationError> {
+        let mut listener = self.embedder.open(sound.spool);
+        let mut first = 0;
+        loop {
+            let block = Block::wait_for(sound.spool, step, first)?;
+            let starts: Vec<SampleIndex> =
+                block.windows.clone().map(|window| block.grid.start(window)).collect();
+            let heard = self.segment(sound.spool, sound.speech, &starts, team)?;
+            listener.hear(heard, block.horizon(), team)?.into_iter().for_each(&mut *take);
+            if block.is_last {
+                return Ok(block.grid);
+            }
+            first = block.windows.end;
+        }
+    }
+
+    /// Who is active in the windows that begin at `starts`.
+    fn segment(
+        &self,
+        samples: &dyn Samples,
+        speech: Option<MayHoldSpeech<'_>>,
+        starts: &[SampleIndex],
+        team: &Team<'_>,
+    ) -> Result<Vec<HeardWindow>, DiarizationError> {
+        let may_hold_speech = |start: &SampleIndex| match speech {
+            Some(speech) => speech(TimeSpan::new(*start, *start + WINDOW)),
+            None => Ok(true),
+        };
+        let worth: Vec<bool> = starts.iter().map(may_hold_speech).collect::<Result<_, _>>()?;
+        let windows: Vec<_> = starts.iter().copied().zip(worth).collect();
+        team.map(&windows, |(start, is_worth_it)| {
+            let activity = if *is_worth_it { self.activity(samples, *start)? } else { silence() };
+            Ok(HeardWindow { start: *start, activity })
+        })
+    }
+
+    fn activity(&self, samples: &dyn Samples, start: SampleIndex) -> Result<Activity, DiarizationError> {
+        let window = padded(samples, start as i64, WINDOW as usize);
+        if window.iter().all(|sample| *sample == 0.0) {
+            return Ok(silence());
+        }
+        self.segmenter.segment(&window)
+    }
+
+    /// What the known voices sound like.
+    fn references(&self, known: &[KnownVoice], team: &Team<'_>) -> Result<Vec<Box<[f32]>>, DiarizationError> {
+        let reference = |(index, voice): (usize, &KnownVoice)| {
+            self.reference(&voice.clip, team)?.ok_or(DiarizationError::Reference {
+                index,
+                reason: "holds too little speech: half a second of one voice is needed at least".to_owned(),
+            })
+        };
+        known.iter().enumerate().map(reference).collect()
+    }
+
+    /// What the voice sounds like that is heard most clearly in a clip; `None` if none is heard for long enough.
+    fn reference(&self, clip: &[f32], team: &Team<'_>) -> Result<Option<Box<[f32]>>, DiarizationError> {
+        let samples: &dyn Samples = &clip;
+        let grid = Grid { step: WINDOW, length: clip.len() as SampleIndex };
+        let starts: Vec<SampleIndex> = (0..grid.windows()).map(|window| grid.start(window)).collect();
+        let heard = self.segment(samples, None, &starts, team)?;
+        let numbers = self.embedder.open(samples).hear(heard, Horizon::End(grid.length), team)?;
+        let clearest = numbers.into_iter().filter_map(|mut window| {
+            let (speaker, frames) = clearest_speaker(&window.activity)?;
+            let embedding = window.embeddings.get_mut(speaker)?.take()?;
+            (frames >= MIN_REFERENCE_FRAMES).then_some((frames, embedding))
+        });
+        Ok(clearest.max_by_key(|(frames, _)| *frames).map(|(_, embedding)| embedding))
+    }
+}
+
+/// The windows from `first` on that can be heard now.
+struct Block {
+    /// As far as it is known.
+    grid: Grid,
+    windows: Range<usize>,
+    is_last: bool,
+}
+
+impl Block {
+    /// Waits until a block of windows is there, or the recording has ended.
+    fn wait_for(spool: &PcmSpool, step: SampleIndex, first: usize) -> Result<Self, DiarizationError> {
+        let end = first + BLOCK;
+        let length = spool.wait_for((end - 1) as SampleIndex * step + WINDOW)?;
+        // Asked for afterwards, since the recording may have grown, and ended, in between.
+        let total = spool.total();
+        let grid = Grid { step, length: total.unwrap_or(length) };
+        let all = total.map(|_| grid.windows());
+        Ok(Self {
+            grid,
+            windows: first..end.min(all.unwrap_or(end)),
+            is_last: all.is_some_and(|all| all <= end),
+        })
+    }
+
+    fn horizon(&self) -> Horizon {
+        if self.is_last {
+            Horizon::End(self.grid.length)
+        } else {
+            Horizon::Next(self.grid.start(self.windows.end))
+        }
+    }
+}
+
+fn silence() -> Activity {
+    Activity::of(&[0; FRAMES])
 }

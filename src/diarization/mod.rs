@@ -5,11 +5,23 @@
 //! is who over the whole recording (`attribution`). Follows pyannote.audio's speaker diarization (Bredin 2023,
 //! Plaquet & Bredin 2023) with VBx (Landini 2022).
 //! Knows nothing of text, requests or formats. Read next: `grid`, `activity`, `engine`, `attribution`.
+//!
+//! What the networks hear and say: `segmentation` and `powerset`; `embedding` with `mel`, `fbank` and `masks`;
+//! `tables`, by which voices are compared; `team`, the threads.
 
 pub mod activity;
 pub mod attribution;
+pub mod embedding;
 pub mod engine;
+pub mod fbank;
 pub mod grid;
+pub mod masks;
+pub mod mel;
+pub mod powerset;
+pub mod samples;
+pub mod segmentation;
+pub mod tables;
+pub mod team;
 
 use crate::audio::AudioError;
 use crate::error::ErrorKind;

@@ -21,6 +21,12 @@ pub enum Role {
     Speech,
     /// Silero in ONNX form.
     VoiceActivity,
+    /// Who of a few is active when: pyannote's segmentation in ONNX form.
+    SpeakerSegmentation,
+    /// What a voice sounds like: a speaker encoder in ONNX form.
+    SpeakerEmbedding,
+    /// How an encoder's voices are compared: tables in the safetensors format.
+    SpeakerComparison,
 }
 
 impl Role {
@@ -29,6 +35,20 @@ impl Role {
         match self {
             Self::Speech => "speech",
             Self::VoiceActivity => "voice-activity",
+            Self::SpeakerSegmentation => "speaker-segmentation",
+            Self::SpeakerEmbedding => "speaker-embedding",
+            Self::SpeakerComparison => "speaker-comparison",
+        }
+    }
+
+    /// What such a model does, for messages.
+    fn task(self) -> &'static str {
+        match self {
+            Self::Speech => "recognising speech",
+            Self::VoiceActivity => "finding speech",
+            Self::SpeakerSegmentation => "telling speakers apart",
+            Self::SpeakerEmbedding => "describing voices",
+            Self::SpeakerComparison => "comparing voices",
         }
     }
 }
@@ -157,7 +177,7 @@ impl Catalogue {
     /// everything listed can be used. The folders are looked at anew.
     pub fn usable(&self) -> Vec<ModelSpec> {
         let mut usable = self.installed();
-        if let Ok(default) = self.look_up(&self.default_model) {
+        if let Ok(default) = self.look_up(&self.default_model, Role::Speech) {
             let aliases =
                 self.entries.aliases.iter().filter(|alias| !usable.iter().any(|spec| spec.id == **alias));
             let aliases = aliases.map(|alias| alias_of(&default, alias));
@@ -168,6 +188,11 @@ impl Catalogue {
 
     /// Installed speech models by id, without those whose file is damaged. The folders are looked at anew.
     pub fn installed(&self) -> Vec<ModelSpec> {
+        self.installed_as(Role::Speech)
+    }
+
+    /// As `installed`, for models of another role.
+    pub fn installed_as(&self, role: Role) -> Vec<ModelSpec> {
         self.refresh_if_possible();
         let shelf = self.shelf();
         let sound = shelf.iter().filter(|(_, found)| found.fault.is_none());
@@ -175,7 +200,7 @@ impl Catalogue {
             Some(entry) => spec_of_entry(entry, Some(found)),
             None => self.spec_of_file(id, found),
         });
-        specs.filter(|spec| spec.role == Role::Speech).collect()
+        specs.filter(|spec| spec.role == role).collect()
     }
 
     /// Every known model, installed or not: first those of `catalogue.toml` in its order, then the files that
@@ -197,12 +222,20 @@ impl Catalogue {
     /// # Errors
     /// `Unknown`, `NotInstalled`, `NotBundled`, or `Unusable` for a damaged file and for a model of another role.
     pub fn resolve(&self, name: &str) -> Result<ModelSpec, ModelError> {
+        self.resolve_as(name, Role::Speech)
+    }
+
+    /// As `resolve`, for a model of another role.
+    ///
+    /// # Errors
+    /// As `resolve`.
+    pub fn resolve_as(&self, name: &str, role: Role) -> Result<ModelSpec, ModelError> {
         let is_there = |spec: &ModelSpec| spec.path.as_ref().is_some_and(|path| path.is_file());
-        if let Some(spec) = self.look_up(name).ok().filter(is_there) {
+        if let Some(spec) = self.look_up(name, role).ok().filter(is_there) {
             return Ok(spec);
         }
         self.refresh()?;
-        self.look_up(name)
+        self.look_up(name, role)
     }
 
     /// The installed model that finds speech.
@@ -278,10 +311,10 @@ impl Catalogue {
         })
     }
 
-    fn look_up(&self, name: &str) -> Result<ModelSpec, ModelError> {
+    fn look_up(&self, name: &str, role: Role) -> Result<ModelSpec, ModelError> {
         let spec = self.spec_named(name).ok_or_else(|| ModelError::unknown(name))?;
-        if spec.role != Role::Speech {
-            let reason = format!("it is for {}, not for recognising speech", spec.role.name());
+        if spec.role != role {
+            let reason = format!("it is for {}, not for {}", spec.role.name(), role.task());
             return Err(ModelError::Unusable { id: spec.id, reason });
         }
         self.if_installed(spec)

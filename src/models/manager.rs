@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::ModelError;
-use super::catalogue::{Catalogue, ModelSpec, ModelsOptions};
+use super::catalogue::{Catalogue, ModelSpec, ModelsOptions, Role};
 
 /// State of one model, for `/health`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +59,22 @@ pub struct ModelManager<T: Send + Sync + 'static> {
 }
 
 impl<T: Send + Sync + 'static> ModelManager<T> {
-    /// A manager with nothing loaded. With `idle_unload_s` above 0 a thread of its own unloads idle models.
+    /// A manager of speech models with nothing loaded. With `idle_unload_s` above 0 a thread of its own unloads idle
+    /// models.
     pub fn new(catalogue: Arc<Catalogue>, loader: Loader<T>, options: &ModelsOptions) -> Self {
+        Self::of_role(Role::Speech, catalogue, loader, options)
+    }
+
+    /// As `new`, of models of another role.
+    pub fn of_role(
+        role: Role,
+        catalogue: Arc<Catalogue>,
+        loader: Loader<T>,
+        options: &ModelsOptions,
+    ) -> Self {
         let idle_limit = (options.idle_unload_s > 0).then(|| Duration::from_secs(options.idle_unload_s));
         let house = Arc::new(House {
+            role,
             catalogue,
             loader,
             budget_bytes: options.memory_budget_bytes,
@@ -80,10 +92,10 @@ impl<T: Send + Sync + 'static> ModelManager<T> {
     /// as much memory as its file has bytes; what it takes in truth is known, and counted, afterwards.
     ///
     /// # Errors
-    /// As [`Catalogue::resolve`]; the loader's error, also for all who waited for that load; `Unusable` if the
+    /// As [`Catalogue::resolve_as`]; the loader's error, also for all who waited for that load; `Unusable` if the
     /// model is larger than the memory budget; `NoRoom` if it does not fit beside the models in use now.
     pub fn lease(&self, name: &str) -> Result<Lease<T>, ModelError> {
-        let spec = self.house.catalogue.resolve(name)?;
+        let spec = self.house.catalogue.resolve_as(name, self.house.role)?;
         let value = match self.house.claim(&spec)? {
             Claim::Ready(value) => value,
             Claim::MustLoad(evicted) => {
@@ -105,9 +117,10 @@ impl<T: Send + Sync + 'static> ModelManager<T> {
         results.into_iter().collect()
     }
 
-    /// Where every installed speech model stands, by id.
+    /// Where every installed model of the role stands, by id.
     pub fn status(&self) -> Vec<ModelStatus> {
-        let mut ids: Vec<String> = self.house.catalogue.installed().into_iter().map(|spec| spec.id).collect();
+        let installed = self.house.catalogue.installed_as(self.house.role);
+        let mut ids: Vec<String> = installed.into_iter().map(|spec| spec.id).collect();
         let slots = self.house.slots();
         // A model whose file has gone may still be in memory.
         let in_memory = slots.iter().filter(|(_, slot)| slot.takes_room()).map(|(id, _)| id.clone());
@@ -177,6 +190,7 @@ impl<T: Send + Sync + 'static> Drop for Seat<T> {
 
 /// What leases, the manager and its sweeper share.
 struct House<T> {
+    role: Role,
     catalogue: Arc<Catalogue>,
     loader: Loader<T>,
     budget_bytes: u64,

@@ -51,6 +51,9 @@ pub fn look(entries: &Entries, folders: &[&Path]) -> Result<Shelf, ModelError> {
     Ok(shelf)
 }
 
+/// What the names of model files end with.
+const ENDINGS: [&str; 3] = [".bin", ".onnx", ".safetensors"];
+
 /// Names and paths of the files in a folder that may be models, by name.
 fn files_of(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
     let unreadable = |error: io::Error| {
@@ -67,7 +70,7 @@ fn files_of(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
     for item in listing {
         let item = item.map_err(unreadable)?;
         let Ok(name) = item.file_name().into_string() else { continue };
-        let may_be_a_model = (name.ends_with(".bin") || name.ends_with(".onnx")) && !name.starts_with('.');
+        let may_be_a_model = ENDINGS.iter().any(|ending| name.ends_with(ending)) && !name.starts_with('.');
         if may_be_a_model && printable(&name) == name {
             files.push((name, item.path()));
         }

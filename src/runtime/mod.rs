@@ -5,4 +5,5 @@ pub mod cpu;
 pub mod device;
 pub mod limits;
 pub mod memory;
+pub mod network;
 pub mod onnx;

@@ -13,7 +13,7 @@ use ort::editor::Model;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
-use ort::value::{TensorRef, TensorRefMut};
+use ort::value::{Outlet, TensorRef, TensorRefMut};
 
 use super::cpu;
 
@@ -124,6 +124,14 @@ impl OnnxRuntime {
         Ok(SharedSession { session })
     }
 
+    /// As `session_of`, for many threads at once; each run uses one.
+    ///
+    /// # Errors
+    /// `Model` when it is not a model.
+    pub fn shared_session_of(&self, model: &[u8], path: &Path) -> Result<SharedSession, OnnxError> {
+        Ok(SharedSession { session: self.session_of(model, path)? })
+    }
+
     fn build_session(&self, model: &[u8]) -> Result<Session, String> {
         self.builder()?.commit_from_memory(model).map_err(|error| error.to_string())
     }
@@ -159,6 +167,14 @@ pub struct SharedSession {
 }
 
 impl SharedSession {
+    /// Names of the inputs and of the outputs.
+    pub fn names(&self) -> (Vec<&str>, Vec<&str>) {
+        fn names(outlets: &[Outlet]) -> Vec<&str> {
+            outlets.iter().map(Outlet::name).collect()
+        }
+        (names(self.session.inputs()), names(self.session.outputs()))
+    }
+
     /// Runs the model on named `inputs`; the results are written into the named `outputs`.
     ///
     /// # Errors

@@ -1,0 +1,300 @@
+//! The GE2E encoder (Wan 2018; Resemblyzer's weights) on one grid over the recording.
+//!
+//! The encoder hears partials of 1.6 s. Windows overlap, so partials lie on a grid of the recording, every 0.4 s, and
+//! each is heard once, whatever the step of the windows; with a window every second that is a third of the work of
+//! hearing each window by itself, at the same error. A window's speaker is the mean of the partials in which it speaks
+//! alone for at least four fifths.
+
+use std::collections::VecDeque;
+use std::ffi::CStr;
+use std::ops::Range;
+use std::path::Path;
+
+use super::{DIMENSIONS, HeardWindow, Horizon, SpeakerEmbedder, VoiceListener, unit};
+use crate::diarization::DiarizationError;
+use crate::diarization::attribution::{Method, WindowNumbers};
+use crate::diarization::grid::{FRAMES, WINDOW};
+use crate::diarization::masks::{speakers, voice_mask};
+use crate::diarization::mel::{BANDS, HOP, MARGIN, PowerMel};
+use crate::diarization::samples::{Samples, padded};
+use crate::diarization::team::Team;
+use crate::runtime::network::{Network, Tensor};
+
+const INPUT: &CStr = c"mels";
+
+/// Frames of the spectrogram in a partial: 1.6 s, which the encoder was trained on.
+const PARTIAL: usize = 160;
+/// Frames from one partial to the next. Every 0.2 s is no better, every 0.8 s costs two points of error.
+const PARTIAL_HOP: usize = 40;
+/// Frames of the spectrogram in a window.
+const WINDOW_FRAMES: usize = WINDOW as usize / HOP;
+/// Speech that a partial must hold to be heard, in frames: 40 %.
+const MIN_SPEECH: usize = PARTIAL * 2 / 5;
+/// Share of a partial in which a speaker must be alone for it to count.
+const PURITY: f32 = 0.8;
+/// Partials heard in one run: from 8 on the encoder is at its fastest.
+const BATCH: usize = 16;
+/// Mean power to which quieter partials are raised: -30 dBFS, as in training.
+const TARGET_POWER: f32 = 1e-3;
+/// Added to it, so that silence is not raised without end.
+const SILENCE: f32 = 1e-12;
+
+/// Runs the encoder: (partials, `PARTIAL`, `BANDS`) to (partials, `DIMENSIONS`).
+type Encode = Box<dyn Fn(&[f32], usize) -> Result<Vec<f32>, DiarizationError> + Send + Sync>;
+
+/// A frame of the spectrogram, counted from the beginning of the recording; negative before it.
+type Frame = i64;
+
+/// The encoder and what it hears.
+pub struct Ge2eEmbedder {
+    encode: Encode,
+    mel: PowerMel,
+    method: Method,
+}
+
+impl Ge2eEmbedder {
+    /// Makes one of the network in `model`, which has been read from `path`.
+    ///
+    /// # Errors
+    /// `Model` when it is another network, or ONNX Runtime is missing.
+    pub fn new(model: &[u8], path: &Path, method: Method) -> Result<Self, DiarizationError> {
+        let network = Network::load(model, path, &[INPUT])
+            .map_err(|error| DiarizationError::Model(error.to_string()))?;
+        let encode = move |mels: &[f32], partials: usize| {
+            let mut out = vec![0.0; partials * DIMENSIONS];
+            let input = Tensor { shape: &[partials, PARTIAL, BANDS], values: mels };
+            network
+                .run(&[input], &[partials, DIMENSIONS], &mut out)
+                .map_err(|error| DiarizationError::Engine(format!("speaker encoder: {error}")))?;
+            Ok(out)
+        };
+        Ok(Self { encode: Box::new(encode), mel: PowerMel::new(), method })
+    }
+
+    /// What the partials at these frames sound like.
+    fn hear(&self, sound: &dyn Samples, starts: &[Frame]) -> Result<Vec<Box<[f32]>>, DiarizationError> {
+        let mut mels = Vec::with_capacity(starts.len() * PARTIAL * BANDS);
+        for run in starts.chunk_by(|earlier, later| later - earlier <= PARTIAL as Frame) {
+            self.spectrogram(sound, run, &mut mels);
+        }
+        let vectors = (self.encode)(&mels, starts.len())?; // (partials, DIMENSIONS)
+        Ok(vectors.chunks_exact(DIMENSIONS).map(Box::from).collect())
+    }
+
+    /// Adds the spectrograms of partials that lie close together; what they share is computed once.
+    fn spectrogram(&self, sound: &dyn Samples, starts: &[Frame], mels: &mut Vec<f32>) {
+        let (Some(first), Some(last)) = (starts.first(), starts.last()) else { return };
+        let count = (last - first) as usize + PARTIAL;
+        let samples = padded(sound, first * HOP as Frame - MARGIN as Frame, (count - 1) * HOP + 2 * MARGIN);
+        let frames = self.mel.frames(&samples);
+        for start in starts {
+            let at = (start - first) as usize;
+            let power = frames.powers[at..at + PARTIAL].iter().sum::<f32>() / PARTIAL as f32;
+            let gain = (TARGET_POWER / (power + SILENCE)).max(1.0);
+            mels.extend(frames.mels[at * BANDS..(at + PARTIAL) * BANDS].iter().map(|value| value * gain));
+        }
+    }
+}
+
+impl SpeakerEmbedder for Ge2eEmbedder {
+    fn method(&self) -> Method {
+        self.method.clone()
+    }
+
+    fn open<'a>(&'a self, sound: &'a dyn Samples) -> Box<dyn VoiceListener + 'a> {
+        Box::new(GridListener {
+            embedder: self,
+            sound,
+            speech: SpeechFrames::default(),
+            partials: VecDeque::new(),
+            next_partial: 0,
+            waiting: VecDeque::new(),
+        })
+    }
+}
+
+/// One recording. Holds what the windows that are not finished need, however long it is.
+struct GridListener<'a> {
+    embedder: &'a Ge2eEmbedder,
+    sound: &'a dyn Samples,
+    speech: SpeechFrames,
+    /// Those that windows may still need, by start.
+    partials: VecDeque<Partial>,
+    /// The first that is not decided.
+    next_partial: Frame,
+    /// Windows whose partials are not all decided.
+    waiting: VecDeque<HeardWindow>,
+}
+
+struct Partial {
+    start: Frame,
+    vector: Box<[f32]>,
+}
+
+impl VoiceListener for GridListener<'_> {
+    fn hear(
+        &mut self,
+        windows: Vec<HeardWindow>,
+        horizon: Horizon,
+        team: &Team<'_>,
+    ) -> Result<Vec<WindowNumbers>, DiarizationError> {
+        for window in &windows {
+            self.speech.mark(window);
+        }
+        self.waiting.extend(windows);
+        let spoken: Vec<Frame> = self.decide(horizon).filter(|start| self.holds_speech(*start)).collect();
+        let batches: Vec<&[Frame]> = spoken.chunks(BATCH).collect();
+        let vectors = team.map(&batches, |batch| self.embedder.hear(self.sound, batch))?;
+        let partials = spoken.iter().zip(vectors.into_iter().flatten());
+        self.partials.extend(partials.map(|(start, vector)| Partial { start: *start, vector }));
+        let finished = self.finish_windows(horizon);
+        self.forget();
+        Ok(finished)
+    }
+}
+
+impl GridListener<'_> {
+    /// The partials about which all is known now: no window to come reaches into them.
+    fn decide(&mut self, horizon: Horizon) -> impl Iterator<Item = Frame> + use<> {
+        let known = match horizon {
+            Horizon::Next(start) => (start as usize / HOP) as Frame,
+            Horizon::End(length) => (length as usize / HOP) as Frame + 1,
+        };
+        let (first, length) = (self.next_partial, PARTIAL as Frame);
+        // A recording shorter than a partial is heard with silence before it.
+        let is_short = matches!(horizon, Horizon::End(_)) && known < length && first == 0;
+        let decided = if is_short { known - length..1 } else { first..known - length + 1 };
+        let hop = if is_short { length as usize } else { PARTIAL_HOP };
+        let count = (decided.end - decided.start).max(0) as usize;
+        self.next_partial += (count.div_ceil(hop) * hop) as Frame;
+        decided.step_by(hop)
+    }
+
+    fn holds_speech(&self, start: Frame) -> bool {
+        self.speech.count(start..start + PARTIAL as Frame) > MIN_SPEECH
+    }
+
+    fn finish_windows(&mut self, horizon: Horizon) -> Vec<WindowNumbers> {
+        let is_finished = |window: &HeardWindow| {
+            matches!(horizon, Horizon::End(_)) || centres(window).end <= self.next_partial
+        };
+        let count = self.waiting.iter().take_while(|window| is_finished(window)).count();
+        let finished: Vec<_> = self.waiting.drain(..count).collect();
+        finished.into_iter().map(|window| self.numbers(window)).collect()
+    }
+
+    /// Lets go of what no window to come can need.
+    fn forget(&mut self) {
+        let needed = self.waiting.front().map_or(self.next_partial, |window| centres(window).start);
+        while self.partials.front().is_some_and(|partial| partial.start < needed.min(self.next_partial)) {
+            self.partials.pop_front();
+        }
+        self.speech.forget_before(self.next_partial);
+    }
+
+    fn numbers(&self, window: HeardWindow) -> WindowNumbers {
+        let mut numbers = WindowNumbers::default();
+        for speaker in speakers(&window.activity) {
+            let mask = Spread::over(&voice_mask(&window.activity, speaker, 0));
+            if let Some(slot) = numbers.embeddings.get_mut(speaker) {
+                *slot = self.voice(&window, &mask);
+            }
+        }
+        numbers.activity = window.activity;
+        numbers
+    }
+
+    /// The mean of the partials in which the speaker is nearly alone, more for purer ones; where there is none, the
+    /// purest.
+    fn voice(&self, window: &HeardWindow, mask: &Spread) -> Option<Box<[f32]>> {
+        let (centres, origin) = (centres(window), first_frame(window));
+        let shares: Vec<(f32, &Partial)> = self
+            .partials
+            .iter()
+            .filter(|partial| centres.contains(&partial.start))
+            .map(|partial| (mask.share(partial.start - origin), partial))
+            .collect();
+        let mut sum = vec![0.0; DIMENSIONS];
+        for (share, partial) in shares.iter().filter(|(share, _)| *share >= PURITY) {
+            for (sum, value) in sum.iter_mut().zip(&partial.vector) {
+                *sum += share * share * value;
+            }
+        }
+        unit(sum).or_else(|| {
+            let purest = shares.iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
+            purest.filter(|(share, _)| *share > 0.0).and_then(|(_, partial)| unit(partial.vector.to_vec()))
+        })
+    }
+}
+
+/// The frame that a window begins with.
+fn first_frame(window: &HeardWindow) -> Frame {
+    (window.start as usize / HOP) as Frame
+}
+
+/// Where partials begin whose middle lies in the window.
+fn centres(window: &HeardWindow) -> Range<Frame> {
+    let first = first_frame(window) - PARTIAL as Frame / 2;
+    first..first + WINDOW_FRAMES as Frame
+}
+
+/// Frame of the segmentation network for each frame of a window's spectrogram.
+fn network_frame(frame: usize) -> usize {
+    frame * FRAMES / WINDOW_FRAMES
+}
+
+/// Frames of the spectrogram in which any window hears anybody.
+#[derive(Default)]
+struct SpeechFrames {
+    first: Frame,
+    frames: VecDeque<bool>,
+}
+
+impl SpeechFrames {
+    fn mark(&mut self, window: &HeardWindow) {
+        let sets: Vec<_> = window.activity.frames().collect();
+        let start = (first_frame(window) - self.first).max(0) as usize;
+        if self.frames.len() < start + WINDOW_FRAMES {
+            self.frames.resize(start + WINDOW_FRAMES, false);
+        }
+        for (index, is_speech) in self.frames.range_mut(start..start + WINDOW_FRAMES).enumerate() {
+            *is_speech |= sets.get(network_frame(index)).is_some_and(|set| *set != 0);
+        }
+    }
+
+    fn count(&self, frames: Range<Frame>) -> usize {
+        let at = |frame: Frame| ((frame - self.first).max(0) as usize).min(self.frames.len());
+        self.frames.range(at(frames.start)..at(frames.end)).filter(|is_speech| **is_speech).count()
+    }
+
+    fn forget_before(&mut self, frame: Frame) {
+        let count = ((frame - self.first).max(0) as usize).min(self.frames.len());
+        self.frames.drain(..count);
+        self.first += count as Frame;
+    }
+}
+
+/// A mask over a window's frames of the spectrogram, summed up so that shares are differences.
+struct Spread {
+    /// How many frames before each are in the mask. (`WINDOW_FRAMES` + 1)
+    before: Vec<usize>,
+}
+
+impl Spread {
+    /// `mask` over the network's frames.
+    fn over(mask: &[bool]) -> Self {
+        let mut before = vec![0];
+        let mut count = 0;
+        for frame in 0..WINDOW_FRAMES {
+            count += usize::from(mask.get(network_frame(frame)).copied().unwrap_or(false));
+            before.push(count);
+        }
+        Self { before }
+    }
+
+    /// Share of the partial that begins `start` frames after the window; what lies outside the window is not in it.
+    fn share(&self, start: Frame) -> f32 {
+        let at = |frame: Frame| self.before[frame.clamp(0, WINDOW_FRAMES as Frame) as usize];
+        (at(start + PARTIAL as Frame) - at(start)) as f32 / PARTIAL as f32
+    }
+}

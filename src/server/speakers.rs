@@ -1,0 +1,93 @@
+//! Loads what tells speakers apart: a segmentation network, a speaker encoder, and how its voices are compared.
+//!
+//! A diarization model goes by the name of its encoder; the other parts follow from it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::diarization::embedding::SpeakerEmbedder;
+use crate::diarization::embedding::ge2e::Ge2eEmbedder;
+use crate::diarization::embedding::wespeaker::WespeakerEmbedder;
+use crate::diarization::segmentation::PyannoteSegmenter;
+use crate::diarization::team::Places;
+use crate::diarization::{DiarizationEngine, DiarizationError, tables};
+use crate::models::ModelError;
+use crate::models::catalogue::{Catalogue, ModelSpec, ModelsOptions, Role};
+use crate::models::manager::{Loaded, ModelManager};
+use crate::models::verify::check_before_loading;
+use crate::runtime::device::available_cores;
+
+/// The segmentation network of every diarization model.
+const SEGMENTATION: &str = "segmentation-3.0";
+
+/// The diarization model that comes with the program.
+pub const DEFAULT_MODEL: &str = "ge2e";
+
+/// Which encoder a diarization model has.
+#[derive(Clone, Copy)]
+enum Encoder {
+    Ge2e,
+    Wespeaker,
+}
+
+/// The encoders by id, and what their voices are compared with.
+const ENCODERS: [(&str, Encoder, &str); 2] = [
+    (DEFAULT_MODEL, Encoder::Ge2e, "ge2e-lda"),
+    ("wespeaker-resnet34", Encoder::Wespeaker, "community-1-plda"),
+];
+
+/// The diarization models, none of them loaded yet. They are small and not counted in the budget of speech models; all
+/// of them together run as many tasks at once as there are cores.
+pub fn manager(catalogue: &Arc<Catalogue>, options: &ModelsOptions) -> ModelManager<DiarizationEngine> {
+    let places = Arc::new(Places::new(available_cores()));
+    let parts = Arc::clone(catalogue);
+    let loader = move |spec: &ModelSpec| load(&parts, spec, &places);
+    let options = ModelsOptions { memory_budget_bytes: 0, ..options.clone() };
+    ModelManager::of_role(Role::SpeakerEmbedding, Arc::clone(catalogue), Box::new(loader), &options)
+}
+
+fn load(
+    catalogue: &Catalogue,
+    spec: &ModelSpec,
+    places: &Arc<Places>,
+) -> Result<Loaded<DiarizationEngine>, ModelError> {
+    let unusable =
+        |error: DiarizationError| ModelError::Unusable { id: spec.id.clone(), reason: error.to_string() };
+    let known = ENCODERS.iter().find(|(id, ..)| *id == spec.id);
+    let (_, encoder, comparison) = known.ok_or_else(|| ModelError::unknown(&spec.id))?;
+    let segmentation = read(&catalogue.resolve_as(SEGMENTATION, Role::SpeakerSegmentation)?)?;
+    let comparison = read(&catalogue.resolve_as(comparison, Role::SpeakerComparison)?)?;
+    let network = read(spec)?;
+
+    let segmenter = PyannoteSegmenter::new(&segmentation.bytes, &segmentation.path).map_err(unusable)?;
+    let embedder: Box<dyn SpeakerEmbedder> = match encoder {
+        Encoder::Ge2e => {
+            let method = tables::ge2e(&comparison.bytes).map_err(unusable)?;
+            Box::new(Ge2eEmbedder::new(&network.bytes, &network.path, method).map_err(unusable)?)
+        }
+        Encoder::Wespeaker => {
+            let method = tables::community1(&comparison.bytes).map_err(unusable)?;
+            Box::new(WespeakerEmbedder::new(&network.bytes, &network.path, method).map_err(unusable)?)
+        }
+    };
+    let memory_bytes =
+        [&segmentation, &comparison, &network].map(|file| file.bytes.len() as u64).iter().sum();
+    let engine = DiarizationEngine::new(Box::new(segmenter), embedder, Arc::clone(places));
+    Ok(Loaded { value: Arc::new(engine), memory_bytes })
+}
+
+struct ModelFile {
+    bytes: Vec<u8>,
+    path: PathBuf,
+}
+
+/// Reads a model's file once, so that what was checked is what is loaded.
+fn read(spec: &ModelSpec) -> Result<ModelFile, ModelError> {
+    check_before_loading(spec)?;
+    let path = spec.path.clone().ok_or_else(|| ModelError::NotInstalled { id: spec.id.clone() })?;
+    let bytes = std::fs::read(&path).map_err(|error| ModelError::Unusable {
+        id: spec.id.clone(),
+        reason: format!("its file cannot be read ({error})"),
+    })?;
+    Ok(ModelFile { bytes, path })
+}
