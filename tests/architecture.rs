@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 22] = [
+const PURE: [&str; 32] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
@@ -58,8 +58,18 @@ const PURE: [&str; 22] = [
     "asr/words.rs",
     "asr/language.rs",
     "diarization/activity.rs",
+    "diarization/assignment.rs",
     "diarization/attribution.rs",
+    "diarization/clustering.rs",
+    "diarization/gathering.rs",
     "diarization/grid.rs",
+    "diarization/known.rs",
+    "diarization/method.rs",
+    "diarization/reconstruction.rs",
+    "diarization/speakers.rs",
+    "diarization/turns.rs",
+    "diarization/vbx.rs",
+    "diarization/vectors.rs",
     "pipeline/coverage.rs",
     "pipeline/review.rs",
     "output/pieces.rs",

@@ -7,9 +7,21 @@
 //! Knows nothing of text, requests or formats. Read next: `grid`, `activity`, `engine`, `attribution`.
 
 pub mod activity;
+mod assignment;
 pub mod attribution;
+mod clustering;
 pub mod engine;
+mod gathering;
 pub mod grid;
+mod known;
+mod method;
+#[cfg(test)]
+mod parity;
+mod reconstruction;
+mod speakers;
+mod turns;
+mod vbx;
+mod vectors;
 
 use crate::audio::AudioError;
 use crate::error::ErrorKind;
