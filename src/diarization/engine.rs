@@ -81,8 +81,8 @@ impl DiarizationEngine {
         if sound.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
-        let names = known.iter().map(|voice| voice.name.as_str());
-        let references: Vec<_> = names.zip(references.iter().map(|embedding| &**embedding)).collect();
+        let names = known.iter().map(|voice| voice.name.clone());
+        let references: Vec<_> = names.zip(references.into_iter().map(Vec::from)).collect();
         attribution::name_voices(&mut attributed.voices, &references, &method);
         let attribution::Attributed { turns, exclusive, voices } = attributed;
         Ok(Diarization { turns, exclusive, voices })

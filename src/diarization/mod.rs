@@ -10,18 +10,30 @@
 //! `tables`, by which voices are compared; `team`, the threads.
 
 pub mod activity;
+mod assignment;
 pub mod attribution;
+mod clustering;
 pub mod embedding;
 pub mod engine;
 pub mod fbank;
+mod gathering;
 pub mod grid;
+mod known;
 pub mod masks;
 pub mod mel;
+mod method;
+#[cfg(test)]
+mod parity;
 pub mod powerset;
+mod reconstruction;
 pub mod samples;
 pub mod segmentation;
+mod speakers;
 pub mod tables;
 pub mod team;
+mod turns;
+mod vbx;
+mod vectors;
 
 use crate::audio::AudioError;
 use crate::error::ErrorKind;

@@ -1,0 +1,203 @@
+//! The decisions against those of pyannote's speaker-diarization-community-1, stage by stage, on what its networks gave
+//! for real recordings. The recordings' numbers are not part of the repository: where they are absent the tests say so
+//! and pass.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Array3};
+use ndarray_npy::NpzReader;
+use pathfinding::kuhn_munkres::kuhn_munkres;
+use pathfinding::matrix::Matrix;
+
+use super::activity::{Activity, SpeakerSet};
+use super::attribution::{Attributed, Attribution, Method, Plda, WindowNumbers};
+use super::grid::{FRAMES, Grid, WINDOW};
+use super::{DiarizationOptions, SpeakerLimits};
+use crate::time::SAMPLE_RATE;
+use crate::transcript::SpeakerTurn;
+
+/// The folders with numbers of real recordings, if they are there.
+fn recordings() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/parity");
+    let Ok(folder) = std::fs::read_dir(&root) else {
+        eprintln!("SKIPPED: {} is not there, so nothing is compared", root.display());
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.join("clustering.npz").exists());
+    found.sort();
+    assert!(!found.is_empty(), "{} holds no recordings", root.display());
+    found
+}
+
+fn npz(path: PathBuf) -> NpzReader<File> {
+    NpzReader::new(File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
+}
+
+/// Little-endian `f64` numbers.
+fn blob(folder: &Path, name: &str) -> Vec<f32> {
+    let bytes = std::fs::read(folder.join(format!("{name}.bin"))).unwrap();
+    bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect()
+}
+
+fn community1(root: &Path) -> Method {
+    let folder = root.join("plda");
+    let plda = Plda {
+        mean1: blob(&folder, "mean1"),
+        lda: blob(&folder, "lda"),
+        mean2: blob(&folder, "mean2"),
+        mu: blob(&folder, "mu"),
+        eigenvectors: blob(&folder, "eigenvectors_desc"),
+        phi: blob(&folder, "phi_desc"),
+    };
+    Method::community1(&plda).unwrap()
+}
+
+/// The windows' numbers of a recording.
+fn windows(recording: &Path) -> Vec<WindowNumbers> {
+    let active: Array3<f32> = npz(recording.join("segmentations.npz")).by_name("segmentations").unwrap();
+    let voices: Array3<f32> = npz(recording.join("raw_embeddings.npz")).by_name("embeddings").unwrap();
+    std::iter::zip(active.outer_iter(), voices.outer_iter())
+        .map(|(active, voices)| {
+            let set = |frame: ndarray::ArrayView1<'_, f32>| {
+                frame
+                    .iter()
+                    .enumerate()
+                    .map(|(local, on)| SpeakerSet::from(*on > 0.5) << local)
+                    .sum::<SpeakerSet>()
+            };
+            let sets: Vec<SpeakerSet> = active.outer_iter().map(set).collect();
+            assert_eq!(sets.len(), FRAMES);
+            let mut voices = voices.outer_iter().map(|voice| Some(voice.to_vec().into_boxed_slice()));
+            WindowNumbers {
+                activity: Activity::of(&sets),
+                embeddings: std::array::from_fn(|_| voices.next().unwrap()),
+            }
+        })
+        .collect()
+}
+
+fn gathered(windows: &[WindowNumbers], method: &Method) -> Attribution {
+    let mut attribution = Attribution::new(method.clone());
+    windows.iter().for_each(|window| attribution.push(window));
+    attribution
+}
+
+/// As the reference was made: a step of a second, nothing polished.
+fn exact() -> DiarizationOptions {
+    DiarizationOptions {
+        step: SAMPLE_RATE.into(),
+        limits: SpeakerLimits::default(),
+        threshold: None,
+        min_on: 0,
+        min_off: 0,
+    }
+}
+
+/// A recording that all `windows` lie in.
+fn grid(windows: usize, step: u64) -> Grid {
+    Grid { step, length: WINDOW + (windows as u64 - 1) * step }
+}
+
+/// Share of the active local speakers that are given to the same cluster as in the reference, under the best
+/// one-to-one naming of clusters.
+fn agreement(ours: &[[Option<usize>; 3]], reference: &Array2<i8>, windows: &[WindowNumbers]) -> f64 {
+    // The last row and column: nobody.
+    const NOBODY: usize = 63;
+    let mut common = Matrix::new(NOBODY + 1, NOBODY + 1, 0i64);
+    let mut total = 0;
+    for ((ours, reference), window) in ours.iter().zip(reference.outer_iter()).zip(windows) {
+        for local in (0..3).filter(|local| window.activity.active_frames()[*local] > 0) {
+            let theirs = usize::try_from(reference[local]).unwrap_or(NOBODY);
+            // Nobody is nobody, not a name.
+            let worth = if (ours[local].is_none()) == (theirs == NOBODY) { 1 } else { 0 };
+            common[(ours[local].unwrap_or(NOBODY), theirs)] += worth;
+            total += 1;
+        }
+    }
+    kuhn_munkres(&common).0 as f64 / f64::from(total)
+}
+
+/// Speakers of each millisecond.
+type Timeline = Vec<Vec<usize>>;
+
+fn timeline(spans: impl Iterator<Item = (f64, f64, usize)>) -> Timeline {
+    let mut timeline = Timeline::new();
+    for (start, end, speaker) in spans {
+        let at = |seconds: f64| (seconds * 1e3).round() as usize;
+        timeline.resize(timeline.len().max(at(end)), Vec::new());
+        timeline[at(start)..at(end)].iter_mut().for_each(|active| active.push(speaker));
+    }
+    timeline
+}
+
+fn of_turns(turns: &[SpeakerTurn]) -> Timeline {
+    let seconds = |at: u64| at as f64 / f64::from(SAMPLE_RATE);
+    timeline(turns.iter().map(|t| (seconds(t.span.start), seconds(t.span.end), t.speaker.0 as usize)))
+}
+
+fn of_rttm(path: &Path) -> Timeline {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut names: Vec<&str> = Vec::new();
+    let spans = text.lines().map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (start, length): (f64, f64) = (fields[3].parse().unwrap(), fields[4].parse().unwrap());
+        let known = names.iter().position(|name| *name == fields[7]);
+        let speaker = known.unwrap_or_else(|| {
+            names.push(fields[7]);
+            names.len() - 1
+        });
+        (start, start + length, speaker)
+    });
+    timeline(spans.collect::<Vec<_>>().into_iter())
+}
+
+/// Diarization error rate without a collar, overlap included: missed, false and confused speech over all speech.
+fn error_rate(found: &Timeline, reference: &Timeline) -> f64 {
+    let nobody = Vec::new();
+    let frames = || {
+        (0..found.len().max(reference.len()))
+            .map(|at| (found.get(at).unwrap_or(&nobody), reference.get(at).unwrap_or(&nobody)))
+    };
+    let mut common = Matrix::new(64, 64, 0i64);
+    for (found, reference) in frames() {
+        found.iter().for_each(|a| reference.iter().for_each(|b| common[(*a, *b)] += 1));
+    }
+    let named = kuhn_munkres(&common).1;
+    let (mut wrong, mut speech) = (0, 0);
+    for (found, reference) in frames() {
+        let right = found.iter().filter(|speaker| reference.contains(&named[**speaker])).count();
+        wrong += found.len().max(reference.len()) - right;
+        speech += reference.len();
+    }
+    wrong as f64 / speech as f64
+}
+
+fn decide(windows: &[WindowNumbers], method: &Method, step: u64) -> Attributed {
+    gathered(windows, method).finish(grid(windows.len(), step), &DiarizationOptions { step, ..exact() })
+}
+
+#[test]
+fn hard_clusters_are_those_of_community_1() {
+    for recording in recordings() {
+        let method = community1(recording.parent().unwrap());
+        let windows = windows(&recording);
+        let ours = gathered(&windows, &method).who(&exact());
+        let reference: Array2<i8> = npz(recording.join("clustering.npz")).by_name("hard_clusters").unwrap();
+        let same = agreement(&ours, &reference, &windows);
+        eprintln!("{}: {:.2} % of the hard clusters", recording.display(), 100.0 * same);
+        assert_eq!(same, 1.0, "{}", recording.display());
+    }
+}
+
+#[test]
+fn turns_are_those_of_community_1() {
+    for recording in recordings() {
+        let method = community1(recording.parent().unwrap());
+        let found = decide(&windows(&recording), &method, SAMPLE_RATE.into());
+        let error = error_rate(&of_turns(&found.turns), &of_rttm(&recording.join("reference.rttm")));
+        eprintln!("{}: {:.3} % diarization error", recording.display(), 100.0 * error);
+        assert!(error < 1e-3, "{}: {error}", recording.display());
+    }
+}

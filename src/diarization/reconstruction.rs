@@ -1,0 +1,129 @@
+//! From who is who in each window to who is active in each frame of the recording. Pure.
+//!
+//! Windows overlap, so each frame is heard several times: how many speak in it is the mean of what its windows say, and
+//! who they are is what most of its windows say. Read next: `turns`.
+
+use super::activity::{Activity, LOCAL_SPEAKERS, SpeakerSet, members};
+use super::grid::FRAMES;
+
+/// Lays windows over one another, in order. Holds the frames of one window only, however long the recording.
+pub(super) struct Overlay {
+    /// Speakers, and at least as many as can speak at once: whoever is counted but is nobody known becomes one of them.
+    speakers: usize,
+    /// Of whom so many may speak at once.
+    most: usize,
+    /// Frame of the recording that the first row is.
+    first: usize,
+    /// In how many windows each speaker is active; (FRAMES, speakers).
+    votes: Vec<u32>,
+    /// What windows say of each frame.
+    heard: [Count; FRAMES],
+    /// Active speakers of one frame, first those whom most windows hear.
+    chosen: Vec<usize>,
+}
+
+/// How many windows hear a frame, and how many speakers they hear in it together.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    windows: u32,
+    speakers: u32,
+}
+
+impl Count {
+    /// How many speak: the nearest to the mean, ties to even.
+    fn speaking(self) -> usize {
+        if self.windows == 0 {
+            return 0;
+        }
+        (f64::from(self.speakers) / f64::from(self.windows)).round_ties_even() as usize
+    }
+}
+
+impl Overlay {
+    /// For `speakers`, of whom at most `most` are to be found.
+    pub(super) fn new(speakers: usize, most: usize) -> Self {
+        let speakers = speakers.max(LOCAL_SPEAKERS).min(most);
+        Self {
+            speakers,
+            most,
+            first: 0,
+            votes: vec![0; FRAMES * speakers],
+            heard: [Count::default(); FRAMES],
+            chosen: Vec::new(),
+        }
+    }
+
+    /// Lays on the next window. It begins at frame `first`, not before the last one; its local speakers are `who`.
+    /// Gives the frames that no later window reaches, with those who are active in them.
+    pub(super) fn lay(
+        &mut self,
+        first: usize,
+        activity: &Activity,
+        who: &[Option<usize>; LOCAL_SPEAKERS],
+        mut give: impl FnMut(usize, &[usize]),
+    ) {
+        self.give_until(first, &mut give);
+        self.heard.iter_mut().for_each(|count| count.windows += 1);
+        for (frames, set) in activity.runs() {
+            let active = self.global(set, who);
+            for frame in frames.start..frames.end.min(FRAMES) {
+                self.heard[frame].speakers += set.count_ones();
+                let votes = &mut self.votes[frame * self.speakers..][..self.speakers];
+                active.iter().flatten().for_each(|speaker| votes[*speaker] += 1);
+            }
+        }
+    }
+
+    /// Gives the frames that are left. Returns how many there were in all.
+    pub(super) fn finish(mut self, mut give: impl FnMut(usize, &[usize])) -> usize {
+        let end = self.first + FRAMES;
+        self.give_until(end, &mut give);
+        end
+    }
+
+    /// The speakers that a set of local ones stands for, each once.
+    fn global(
+        &self,
+        set: SpeakerSet,
+        who: &[Option<usize>; LOCAL_SPEAKERS],
+    ) -> [Option<usize>; LOCAL_SPEAKERS] {
+        let mut active = [None; LOCAL_SPEAKERS];
+        for local in members(set) {
+            let speaker = who[local].filter(|speaker| *speaker < self.speakers);
+            if !active.contains(&speaker) {
+                active[local] = speaker;
+            }
+        }
+        active
+    }
+
+    /// Gives the frames before `end` and makes room for as many.
+    fn give_until(&mut self, end: usize, give: &mut impl FnMut(usize, &[usize])) {
+        // Beyond the rows nobody has been heard.
+        let done = end.saturating_sub(self.first).min(FRAMES);
+        for row in 0..done {
+            self.choose(row);
+            give(self.first + row, &self.chosen);
+        }
+        self.votes.copy_within(done * self.speakers.., 0);
+        self.votes[(FRAMES - done) * self.speakers..].fill(0);
+        self.heard.copy_within(done.., 0);
+        self.heard[FRAMES - done..].fill(Count::default());
+        for frame in self.first + done..end {
+            give(frame, &[]);
+        }
+        self.first = end.max(self.first);
+    }
+
+    fn choose(&mut self, row: usize) {
+        let votes = &self.votes[row * self.speakers..][..self.speakers];
+        let count = self.heard[row].speaking().min(self.most).min(self.speakers);
+        self.chosen.clear();
+        for _ in 0..count {
+            let free = (0..self.speakers).filter(|speaker| !self.chosen.contains(speaker));
+            // The first of those with most votes: `max_by_key` would take the last.
+            let best = free.min_by_key(|speaker| std::cmp::Reverse(votes[*speaker]));
+            self.chosen.extend(best);
+        }
+    }
+}
