@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 22] = [
+const PURE: [&str; 27] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
@@ -61,9 +61,14 @@ const PURE: [&str; 22] = [
     "diarization/attribution.rs",
     "diarization/grid.rs",
     "pipeline/coverage.rs",
+    "pipeline/floor.rs",
+    "pipeline/merge.rs",
     "pipeline/review.rs",
+    "pipeline/smoothing.rs",
     "output/pieces.rs",
     "output/json.rs",
+    "output/labels.rs",
+    "output/rttm.rs",
     "output/subtitles.rs",
     "output/text.rs",
 ];

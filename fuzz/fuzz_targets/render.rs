@@ -70,6 +70,7 @@ fn transcript(input: &Input) -> Transcript {
         warnings: segments.iter().take(2).map(|s| Warning::at("x", s.text.clone(), s.span)).collect(),
         segments: segments.into(),
         turns: Vec::new(),
+        speakers: Vec::new(),
         coverage: None,
         prompt_tokens: 0,
     }
@@ -80,7 +81,7 @@ fn segment(said: &Said, at: &mut u64) -> Segment {
         TimeSpan::new(*at + u64::from(said.pause), *at + u64::from(said.pause) + u64::from(said.length));
     *at = span.end;
     let [temperature, avg_logprob, compression_ratio, no_speech_prob] = said.numbers;
-    let word = |text: &String| Word { text: text.clone(), span, probability: temperature, speaker: None };
+    let word = |text: &String| Word { text: text.clone(), span, probability: temperature, speaker: None, overlapped: false };
     Segment {
         span,
         text: said.text.clone(),
@@ -92,6 +93,7 @@ fn segment(said: &Said, at: &mut u64) -> Segment {
         compression_ratio,
         no_speech_prob,
         speaker: None,
+        overlapped: false,
     }
 }
 

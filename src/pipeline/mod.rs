@@ -3,32 +3,43 @@
 //! `plan` decides everything before any work, `scan` finds speech and cuts it into chunks as it is asked,
 //! `recognise` sends chunks through the engine and puts their text in order, `review` and `coverage` decide what
 //! is heard again and what is left out, `findings` gathers that, `control` carries cancel,
-//! progress and finished segments. Blocking; called from a pipeline thread, never from an async one.
+//! progress and finished segments. `speakers` tells voices apart beside all that, where a request asks for it: `known`
+//! reads the clips of known ones, `speech_map` spares it the silence, and `merge` (with `floor` and `smoothing`) gives
+//! words to speakers. Blocking; called from a pipeline thread, never from an async one.
 
 pub mod control;
 mod coverage;
 pub mod error;
 mod findings;
+mod floor;
+mod known;
+mod merge;
 pub mod plan;
 mod recognise;
 mod review;
 mod scan;
+mod smoothing;
+pub mod speakers;
+mod speech_map;
 
 pub use control::{Control, Event, Stage};
 pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
 pub use review::ReviewChecks;
+pub use speakers::{DiarizationOutcome, DiarizationRequest, KnownSpeaker, SpeakerOptions};
 
 /// Parts of a request, for the rooms above.
 pub use crate::asr::engine::Priority;
+pub use crate::diarization::{STEPS_MS, SpeakerLimits};
 pub use crate::vad::VadOptions;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::asr::engine::EnginePool;
-use crate::audio::AudioError;
 use crate::audio::decoding::{Decoding, Done};
+use crate::audio::{AudioError, PcmSpool};
+use crate::diarization::DiarizationError;
 use crate::error::ErrorKind;
 use crate::models::manager::{Lease, ModelManager};
 use crate::telemetry::metrics::WorkMetrics;
@@ -37,6 +48,8 @@ use crate::transcript::Transcript;
 use crate::vad::{VadError, VoiceActivityDetector};
 use plan::Plan;
 use recognise::Recording;
+use speakers::{Diarized, DiarizerFactory, Listener};
+use speech_map::SpeechMap;
 
 /// How much is decoded before a recording counts as sound, or all of a shorter one. What is no audio, or of a kind
 /// that nobody can decode, has shown itself by then.
@@ -60,6 +73,7 @@ pub struct Pipeline {
     options: PipelineOptions,
     models: Arc<ModelManager<EnginePool>>,
     vad_factory: VadFactory,
+    diarizers: Option<DiarizerFactory>,
     idle_vads: Mutex<Vec<Box<dyn VoiceActivityDetector>>>,
     metrics: WorkMetrics,
 }
@@ -72,7 +86,12 @@ impl Pipeline {
         vad_factory: VadFactory,
     ) -> Self {
         let metrics = WorkMetrics::default();
-        Self { options, models, vad_factory, idle_vads: Mutex::default(), metrics }
+        Self { options, models, vad_factory, diarizers: None, idle_vads: Mutex::default(), metrics }
+    }
+
+    /// The same, able to tell speakers apart.
+    pub fn with_diarizers(self, diarizers: DiarizerFactory) -> Self {
+        Self { diarizers: Some(diarizers), ..self }
     }
 
     /// The same, counting what it does.
@@ -86,13 +105,34 @@ impl Pipeline {
     /// Before `Event::Accepted` for what is wrong with the request or the file; afterwards for what goes wrong
     /// with the machine, and for limits and damage that decoding meets late.
     pub fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
+        self.ending(|| self.work(request, control))
+    }
+
+    /// Finds out who spoke when in one recording, without its text. Blocking.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn diarize(
+        &self,
+        request: &DiarizationRequest,
+        control: &Control,
+    ) -> Result<DiarizationOutcome, PipelineError> {
+        self.ending(|| self.listen(request, control))
+    }
+
+    /// Runs `work` and counts how it ended.
+    fn ending<T>(&self, work: impl FnOnce() -> Result<T, PipelineError>) -> Result<T, PipelineError> {
         let mut ending = Ending { metrics: &self.metrics, outcome: ErrorKind::Internal.name() };
-        let result = self.work(request, control);
+        let result = work();
         ending.outcome = result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
         result
     }
 
-    fn work(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
+    fn work(&self, request: &Request, asked: &Control) -> Result<Outcome, PipelineError> {
+        // Whatever fails ends the rest of this request's work.
+        let control = &asked.part();
+        let listener = request.speakers.as_ref();
+        let listener = listener.map(|speakers| self.listener(speakers, control)).transpose()?;
         let engine = self.lease(request)?;
         let (mut clock, start) = (StageClock::new(self.metrics.clone()), Instant::now());
         let plan = Plan::new(request, &self.options, &engine)?;
@@ -101,8 +141,67 @@ impl Pipeline {
         let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
         let mut vad = self.vad()?;
         let spool = Arc::clone(decoding.spool());
-        let recording = Recording { spool: &spool, vad: vad.as_mut() };
-        let heard = hear(&plan, &engine, recording, control, &mut clock);
+        let mut recognise = |map: Option<&SpeechMap>| {
+            let recording = Recording { spool: &spool, vad: vad.as_mut(), map };
+            let heard = hear(&plan, &engine, recording, control, &mut clock);
+            if heard.is_err() {
+                decoding.stop();
+            }
+            heard
+        };
+        let (heard, diarized) = match &listener {
+            None => (recognise(None), None),
+            Some(listener) => {
+                let work = |map: &SpeechMap| recognise(Some(map));
+                let (heard, diarized) = speakers::beside(listener, &spool, &control.cancel, work);
+                (heard, Some(diarized))
+            }
+        };
+        let outcome = first_cause(heard, decoding.finish());
+        self.metrics.received(spool.len());
+        if let Some(error) = spool.take_failure() {
+            return Err(error.into());
+        }
+        let (mut transcript, done) = match (outcome, &diarized) {
+            // What ended it all is told, not the interruption that it brought.
+            (Err(error), Some(Err(_))) if error.kind() == ErrorKind::Cancelled => {
+                return Err(diarized.and_then(Result::err).map_or(error, PipelineError::from));
+            }
+            (outcome, _) => outcome?,
+        };
+        self.give_back(vad);
+        if asked.cancel.is_cancelled() {
+            return Err(AudioError::Cancelled.into());
+        }
+        if let Some(diarized) = diarized {
+            let (diarization, took) = diarized?;
+            clock.put(Stage::Diarization, took);
+            let merge = (request.speakers.as_ref().is_some_and(|speakers| speakers.smoothing), plan.words);
+            transcript = clock
+                .time(Stage::Merge, || speakers::attribute(transcript, diarization, merge, &plan.scratch))?;
+        }
+        clock.put_first(Stage::Decode, done.took);
+        self.metrics.transcribed(&engine.spec().id, transcript.duration, start.elapsed());
+        transcript.warnings.splice(0..0, plan.warnings.into_iter().chain(done.decoded.warnings));
+        Ok(Outcome { transcript, timings: clock.timings })
+    }
+
+    fn listen(
+        &self,
+        request: &DiarizationRequest,
+        asked: &Control,
+    ) -> Result<DiarizationOutcome, PipelineError> {
+        let control = asked.part();
+        let listener = self.listener(&request.speakers, &control)?;
+        let mut clock = StageClock::new(self.metrics.clone());
+        let audio = self.options.audio.clone();
+        let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
+        let spool = Arc::clone(decoding.spool());
+        let heard = wait_until_sound(&spool, &control).and_then(|()| {
+            // Voice activity alone would cost as much as it spares.
+            let diarized: Diarized = listener.listen(&spool, None, &control.cancel);
+            Ok(diarized?)
+        });
         if heard.is_err() {
             decoding.stop();
         }
@@ -111,15 +210,26 @@ impl Pipeline {
         if let Some(error) = spool.take_failure() {
             return Err(error.into());
         }
-        let (mut transcript, done) = outcome?;
-        self.give_back(vad);
-        if control.cancel.is_cancelled() {
+        let ((diarization, took), done) = outcome?;
+        if asked.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
         clock.put_first(Stage::Decode, done.took);
-        self.metrics.transcribed(&engine.spec().id, transcript.duration, start.elapsed());
-        transcript.warnings.splice(0..0, plan.warnings.into_iter().chain(done.decoded.warnings));
-        Ok(Outcome { transcript, timings: clock.timings })
+        clock.put(Stage::Diarization, took);
+        let mut conversation = speakers::conversation(diarization, spool.len());
+        conversation.warnings = done.decoded.warnings;
+        Ok(DiarizationOutcome { conversation, timings: clock.timings })
+    }
+
+    /// Who tells the speakers of a request apart, knowing the voices that have names.
+    fn listener(&self, speakers: &SpeakerOptions, control: &Control) -> Result<Listener, PipelineError> {
+        let none = || DiarizationError::Model("none has been set up".to_owned());
+        let diarizers = self.diarizers.as_ref().ok_or_else(none)?;
+        Ok(Listener {
+            diarizer: diarizers()?,
+            known: known::voices(&speakers.known, &self.options.audio, &control.cancel)?,
+            options: speakers.over(&self.options.diarization),
+        })
     }
 
     /// Makes sure a voice activity detector can be had, and keeps it for the first request.
@@ -168,9 +278,15 @@ fn hear(
     control: &Control,
     clock: &mut StageClock,
 ) -> Result<Transcript, PipelineError> {
-    recording.spool.wait_for(SOUND_AFTER)?;
-    control.emit(Event::Accepted);
+    wait_until_sound(recording.spool, control)?;
     recognise::recognise(plan, engine, recording, control, clock)
+}
+
+/// Waits until the recording has shown itself to be one, and says so.
+fn wait_until_sound(spool: &PcmSpool, control: &Control) -> Result<(), PipelineError> {
+    spool.wait_for(SOUND_AFTER)?;
+    control.emit(Event::Accepted);
+    Ok(())
 }
 
 /// Both results, or the error that came first: a recording that cannot be decoded further interrupts its
@@ -203,6 +319,12 @@ impl StageClock {
     fn put_first(&mut self, stage: Stage, took: Duration) {
         self.metrics.stage(stage.name(), took);
         self.timings.insert(0, (stage, took));
+    }
+
+    /// Notes a stage that kept its own time beside the others.
+    fn put(&mut self, stage: Stage, took: Duration) {
+        self.metrics.stage(stage.name(), took);
+        self.timings.push((stage, took));
     }
 
     fn time<R>(&mut self, stage: Stage, work: impl FnOnce() -> R) -> R {
