@@ -59,7 +59,7 @@ fn name_field(name: &str) -> String {
 fn file_field(name: &str) -> String {
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let harmless = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let field: String = stem.chars().map(harmless).take(MAX_FILE).collect();
+    let field: String = stem.trim_start_matches('.').chars().map(harmless).take(MAX_FILE).collect();
     if field.trim_matches(['_', '.']).is_empty() { NO_FILE.to_owned() } else { field }
 }
 
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn names_stay_apart_and_files_are_harmless() {
         assert_eq!(name_field("a b%\u{2003}\n"), "a%20b%25%E2%80%83%0A");
-        assert_eq!(file_field("../../etc/passwd"), ".._");
+        assert_eq!(file_field("../../etc/passwd.wav"), "_.._etc_passwd");
         for (name, field) in
             [("", NO_FILE), ("..", NO_FILE), ("/.wav", NO_FILE), ("Grüße.wav", "Grüße"), ("a", "a")]
         {

@@ -3,10 +3,11 @@
 //! `plan` decides everything before any work, `scan` finds speech and cuts it into chunks as it is asked,
 //! `recognise` sends chunks through the engine and puts their text in order, `review` and `coverage` decide what
 //! is heard again and what is left out, `findings` gathers that, `control` carries cancel,
-//! progress and finished segments. `speakers` tells voices apart beside all that, where a request asks for it: `known`
+//! progress and finished segments. Where a request asks who speaks (`speakers`), voices are told apart `beside` all that: `known`
 //! reads the clips of known ones, `speech_map` spares it the silence, and `merge` (with `floor` and `smoothing`) gives
 //! words to speakers. Blocking; called from a pipeline thread, never from an async one.
 
+mod beside;
 pub mod control;
 mod coverage;
 pub mod error;
@@ -39,16 +40,17 @@ use std::time::{Duration, Instant};
 use crate::asr::engine::EnginePool;
 use crate::audio::decoding::{Decoding, Done};
 use crate::audio::{AudioError, PcmSpool};
-use crate::diarization::DiarizationError;
+use crate::diarization::{Diarization, DiarizationError};
 use crate::error::ErrorKind;
 use crate::models::manager::{Lease, ModelManager};
 use crate::telemetry::metrics::WorkMetrics;
 use crate::time::{SampleIndex, ms_to_samples};
 use crate::transcript::Transcript;
 use crate::vad::{VadError, VoiceActivityDetector};
+use beside::{Diarized, Listener, beside};
 use plan::Plan;
 use recognise::Recording;
-use speakers::{Diarized, DiarizerFactory, Listener};
+use speakers::DiarizerFactory;
 use speech_map::SpeechMap;
 
 /// How much is decoded before a recording counts as sound, or all of a shorter one. What is no audio, or of a kind
@@ -152,33 +154,24 @@ impl Pipeline {
         let (heard, diarized) = match &listener {
             None => (recognise(None), None),
             Some(listener) => {
-                let work = |map: &SpeechMap| recognise(Some(map));
-                let (heard, diarized) = speakers::beside(listener, &spool, &control.cancel, work);
+                let (heard, diarized) = beside(listener, &spool, &control.cancel, |map| recognise(Some(map)));
                 (heard, Some(diarized))
             }
         };
-        let outcome = first_cause(heard, decoding.finish());
+        let results = first_cause(heard, decoding.finish(), diarized);
         self.metrics.received(spool.len());
         if let Some(error) = spool.take_failure() {
             return Err(error.into());
         }
-        let (mut transcript, done) = match (outcome, &diarized) {
-            // What ended it all is told, not the interruption that it brought.
-            (Err(error), Some(Err(_))) if error.kind() == ErrorKind::Cancelled => {
-                return Err(diarized.and_then(Result::err).map_or(error, PipelineError::from));
-            }
-            (outcome, _) => outcome?,
-        };
+        let (mut transcript, done, diarized) = results?;
         self.give_back(vad);
         if asked.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
-        if let Some(diarized) = diarized {
-            let (diarization, took) = diarized?;
+        if let Some((diarization, took)) = diarized {
             clock.put(Stage::Diarization, took);
-            let merge = (request.speakers.as_ref().is_some_and(|speakers| speakers.smoothing), plan.words);
-            transcript = clock
-                .time(Stage::Merge, || speakers::attribute(transcript, diarization, merge, &plan.scratch))?;
+            let attribute = || speakers::attribute(transcript, diarization, plan.attribution, &plan.scratch);
+            transcript = clock.time(Stage::Merge, attribute)?;
         }
         clock.put_first(Stage::Decode, done.took);
         self.metrics.transcribed(&engine.spec().id, transcript.duration, start.elapsed());
@@ -205,12 +198,12 @@ impl Pipeline {
         if heard.is_err() {
             decoding.stop();
         }
-        let outcome = first_cause(heard, decoding.finish());
+        let results = first_cause(heard, decoding.finish(), None);
         self.metrics.received(spool.len());
         if let Some(error) = spool.take_failure() {
             return Err(error.into());
         }
-        let ((diarization, took), done) = outcome?;
+        let ((diarization, took), done, _) = results?;
         if asked.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
@@ -289,16 +282,25 @@ fn wait_until_sound(spool: &PcmSpool, control: &Control) -> Result<(), PipelineE
     Ok(())
 }
 
-/// Both results, or the error that came first: a recording that cannot be decoded further interrupts its
-/// readers, and a stage that fails stops the decoding; each then ends as cancelled, which says nothing.
+/// What a request's threads gave: what was heard, how decoding went, and who spoke when, if that was asked.
+type Results<T> = (T, Done, Option<(Diarization, Duration)>);
+
+/// All results, or the error that came first: a recording that cannot be decoded further interrupts its readers, and a
+/// stage that fails stops the others; each then ends as cancelled, which says nothing.
 fn first_cause<T>(
     heard: Result<T, PipelineError>,
     decoded: Result<Done, AudioError>,
-) -> Result<(T, Done), PipelineError> {
-    match (heard, decoded) {
-        (Ok(heard), Ok(decoded)) => Ok((heard, decoded)),
-        (Err(error), Ok(_) | Err(AudioError::Cancelled)) => Err(error),
-        (_, Err(error)) => Err(error.into()),
+    diarized: Option<Diarized>,
+) -> Result<Results<T>, PipelineError> {
+    match (heard, decoded, diarized.transpose()) {
+        (Ok(heard), Ok(decoded), Ok(diarized)) => Ok((heard, decoded, diarized)),
+        (heard, decoded, diarized) => {
+            let decoded = decoded.err().map(PipelineError::from);
+            let diarized = diarized.err().map(PipelineError::from);
+            let mut errors: Vec<_> = decoded.into_iter().chain(heard.err()).chain(diarized).collect();
+            let cause = errors.iter().position(|error| error.kind() != ErrorKind::Cancelled);
+            Err(errors.swap_remove(cause.unwrap_or(0)))
+        }
     }
 }
 
@@ -356,7 +358,7 @@ mod tests {
     use crate::asr::AsrError;
 
     fn kind(heard: Result<(), PipelineError>, decoded: Result<Done, AudioError>) -> ErrorKind {
-        first_cause(heard, decoded).unwrap_err().kind()
+        first_cause(heard, decoded, None).unwrap_err().kind()
     }
 
     #[test]
@@ -368,5 +370,17 @@ mod tests {
         assert_eq!(kind(Err(engine()), Err(cancelled())), ErrorKind::Internal);
         assert_eq!(kind(Err(cancelled().into()), Err(cancelled())), ErrorKind::Cancelled);
         assert_eq!(kind(Ok(()), Err(too_long())), ErrorKind::AudioTooLong);
+
+        let with = |heard, decoded, diarized| first_cause::<()>(heard, decoded, Some(Err(diarized)));
+        let stopped = || DiarizationError::Audio(cancelled());
+        let broken = || DiarizationError::Model("broken".into());
+        let error = with(Err(cancelled().into()), Err(cancelled()), broken()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ModelUnusable);
+        let error = with(Err(cancelled().into()), Err(too_long()), stopped()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AudioTooLong);
+        let error = with(Err(engine()), Err(cancelled()), stopped()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        let error = with(Err(cancelled().into()), Err(cancelled()), stopped()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
     }
 }

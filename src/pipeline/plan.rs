@@ -12,7 +12,7 @@ use crate::vad::{ChunkOptions, VadOptions};
 
 use super::PipelineError;
 use super::review::ReviewChecks;
-use super::speakers::SpeakerOptions;
+use super::speakers::{Attribution, SpeakerOptions};
 
 /// What holds for every request unless it says otherwise.
 #[derive(Clone, Debug)]
@@ -114,8 +114,8 @@ pub(crate) struct Plan {
     pub chunks: ChunkOptions,
     /// How chunks are decoded; its language is set once it is known.
     pub decoding: DecodingOptions,
-    /// Whether the words are kept in the end.
-    pub words: bool,
+    /// How words get their speakers, where those are told apart.
+    pub attribution: Attribution,
     /// Whether the tokens of the text are kept.
     pub tokens: bool,
     /// Where a long transcript is kept.
@@ -159,7 +159,10 @@ impl Plan {
                 ..options.chunks
             },
             decoding,
-            words: request.word_times,
+            attribution: Attribution {
+                smoothing: request.speakers.as_ref().is_none_or(|speakers| speakers.smoothing),
+                words: request.word_times,
+            },
             tokens: request.tokens,
             scratch: options.audio.scratch.clone(),
             condition_on_previous_text: request.condition_on_previous_text,

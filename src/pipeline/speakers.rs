@@ -1,26 +1,21 @@
-//! Telling speakers apart beside recognition: what a request may ask, who does it, and the thread on which it runs.
-//!
-//! Diarization and recognition read the same growing recording, each at its own pace. What fails, or panics, in one ends
-//! the other. `merge` puts their results together.
+//! Who speaks: what a request may ask of it, who finds out, and how it comes into the transcript (`merge`).
+//! Read next: `beside`.
 
-use std::panic::resume_unwind;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::audio::{AudioError, AudioSource, PcmSpool};
-use crate::cancel::CancelToken;
+use crate::audio::AudioSource;
 use crate::diarization::{
-    Diarization, DiarizationEngine, DiarizationError, DiarizationOptions, KnownVoice, MayHoldSpeech, Sound,
-    SpeakerLimits, Voice,
+    Diarization, DiarizationEngine, DiarizationError, DiarizationOptions, KnownVoice, Sound, SpeakerLimits,
+    Voice,
 };
 use crate::models::ModelError;
-use crate::models::manager::Lease;
+use crate::models::manager::{Lease, ModelManager};
 use crate::scratch::Scratch;
-use crate::time::{SampleIndex, TimeSpan};
+use crate::time::SampleIndex;
 use crate::transcript::{Conversation, Segment, Segments, Speaker, Transcript};
 
 use super::merge::{Cast, Merger};
-use super::speech_map::SpeechMap;
 use super::{PipelineError, Stage};
 
 /// What a request says about the speakers.
@@ -128,82 +123,18 @@ impl Diarizer for Lease<DiarizationEngine> {
 /// Lends a diarizer for one request, loading it if need be. Blocking.
 pub type DiarizerFactory = Box<dyn Fn() -> Result<Box<dyn Diarizer>, ModelError> + Send + Sync>;
 
-/// One request's diarization, ready to run.
-pub(super) struct Listener {
-    /// Who does it.
-    pub diarizer: Box<dyn Diarizer>,
-    /// The named voices.
-    pub known: Vec<KnownVoice>,
-    /// How.
-    pub options: DiarizationOptions,
+/// Lends the engine called `id`, loaded once by `engines` and shared.
+pub fn lent(engines: Arc<ModelManager<DiarizationEngine>>, id: String) -> DiarizerFactory {
+    Box::new(move || Ok(Box::new(engines.lease(&id)?) as Box<dyn Diarizer>))
 }
 
-/// Who spoke when, and the wall time it took.
-pub(super) type Diarized = Result<(Diarization, Duration), DiarizationError>;
-
-impl Listener {
-    /// Diarizes `spool` on this thread.
-    pub fn listen(&self, spool: &PcmSpool, speech: Option<&SpeechMap>, cancel: &CancelToken) -> Diarized {
-        let _stage = Stage::Diarization.span().entered();
-        let start = Instant::now();
-        let ask = speech.map(|map| |span: TimeSpan| map.may_hold_speech(span));
-        let speech = ask.as_ref().map(|ask| ask as MayHoldSpeech<'_>);
-        let sound = Sound { spool, speech, cancel };
-        let diarization = self.diarizer.diarize(&sound, &self.known, &self.options)?;
-        Ok((diarization, start.elapsed()))
-    }
-}
-
-/// Runs `work` on this thread and `listener` on another, and gives both results. `cancel` is that of both: whichever
-/// ends badly sets it.
-///
-/// # Panics
-/// When either did, once both have ended.
-pub(super) fn beside<T, E>(
-    listener: &Listener,
-    spool: &PcmSpool,
-    cancel: &CancelToken,
-    work: impl FnOnce(&SpeechMap) -> Result<T, E>,
-) -> (Result<T, E>, Diarized) {
-    let map = SpeechMap::default();
-    let request = tracing::Span::current();
-    thread::scope(|scope| {
-        let diarizing = thread::Builder::new().name("diarize".to_owned()).spawn_scoped(scope, || {
-            let _request = request.entered();
-            let mut alarm = Alarm { cancel, map: &map, armed: true };
-            let diarized = listener.listen(spool, Some(&map), cancel);
-            alarm.armed = diarized.is_err();
-            diarized
-        });
-        let mut alarm = Alarm { cancel, map: &map, armed: true };
-        if diarizing.is_err() {
-            cancel.cancel();
-        }
-        let worked = work(&map);
-        alarm.armed = worked.is_err();
-        drop(alarm);
-        let diarized = match diarizing {
-            Ok(diarizing) => diarizing.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            Err(error) => Err(AudioError::from(error).into()),
-        };
-        (worked, diarized)
-    })
-}
-
-/// Ends the request when one of its threads ends badly, by a panic too.
-struct Alarm<'a> {
-    cancel: &'a CancelToken,
-    map: &'a SpeechMap,
-    armed: bool,
-}
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.cancel.cancel();
-            self.map.give_up();
-        }
-    }
+/// How a transcript gets its speakers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attribution {
+    /// Whether sentences are kept whole where a word or two seem to be another speaker's.
+    pub smoothing: bool,
+    /// Whether words are kept in the end.
+    pub words: bool,
 }
 
 /// The transcript with speakers. Segments go from one store into another, so memory does not grow with them.
@@ -213,14 +144,14 @@ impl Drop for Alarm<'_> {
 pub(super) fn attribute(
     transcript: Transcript,
     diarization: Diarization,
-    (smoothing, keeps_words): (bool, bool),
+    how: Attribution,
     scratch: &Scratch,
 ) -> Result<Transcript, PipelineError> {
-    let mut merger = Merger::new(&diarization, smoothing);
+    let mut merger = Merger::new(&diarization, how.smoothing);
     let mut segments = Segments::spilling_into(scratch);
     let mut store = |settled: Vec<Segment>| -> std::io::Result<()> {
         for mut segment in settled {
-            if !keeps_words {
+            if !how.words {
                 segment.words = Vec::new();
             }
             segments.push(segment)?;
