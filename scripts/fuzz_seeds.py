@@ -80,6 +80,16 @@ def forms():
         ("known_speaker_names[]", b"Ann"), ("known_speaker_references[]", clip),
         ("extra_body[known_speaker_names][]", b"Bob"), ("extra_body[known_speaker_references][]", clip),
     ]))
+    put("form", "diarized", form(base + [
+        ("response_format", b"diarized_json"), ("stream", b"true"), ("min_speakers", b"2"), ("max_speakers", b"4"),
+        ("diarization_step_ms", b"1000"), ("diarization_threshold", b"0.5"), ("speaker_smoothing", b"off"),
+        ("known_speaker_names[]", b"Ann"), ("known_speaker_references[]", clip),
+    ]))
+    put("form", "labelled", form(base + [("response_format", b"vtt"), ("speaker_labels", b"1"), ("diarize", b"yes")]))
+    put("form", "turns", form(base[1:] + [
+        ("response_format", b"rttm"), ("num_speakers", b"2"), ("embeddings", b"false"),
+        ("known_speaker_names", b'["Ann"]'), ("known_speaker_references", b'["' + clip + b'"]'),
+    ], pace=0x42))
     put("form", "damaged", form(base)[:-20])
 
 

@@ -15,10 +15,12 @@ use crate::asr::DecodingOptions;
 use crate::asr::whisper::EncoderEngine;
 use crate::asr::whisper::MAX_DECODERS;
 use crate::audio::AudioOptions;
+use crate::diarization::{DiarizationOptions, STEPS_MS};
 use crate::models::catalogue::ModelsOptions;
 use crate::pipeline::{PipelineOptions, ReviewChecks};
 use crate::runtime::device::Device;
 use crate::scratch::{Scratch, ScratchOptions};
+use crate::time::ms_to_samples;
 use crate::vad::{ChunkOptions, VadOptions};
 
 /// Every setting with its default, as a commented TOML file.
@@ -35,7 +37,7 @@ const NOT_SETTINGS: [&str; 3] = ["DIARIST_CONFIG", "DIARIST_SERVICE_", "DIARIST_
 const SECRETS: [&str; 2] = ["api_keys", "metrics_key"];
 
 /// Allowed ranges of the settings that are whole numbers.
-const WHOLE_NUMBERS: [(&str, i64, i64); 22] = [
+const WHOLE_NUMBERS: [(&str, i64, i64); 23] = [
     ("max_upload_bytes", 1, 1 << 53),
     ("max_running", 1, 1024),
     ("max_waiting", 0, 100_000),
@@ -58,6 +60,7 @@ const WHOLE_NUMBERS: [(&str, i64, i64); 22] = [
     ("vad_padding_ms", 0, 10_000),
     ("vad_max_pause_ms", 0, 10_000),
     ("chunk_max_ms", 1_000, 30_000),
+    ("diarization_step_ms", *STEPS_MS.start() as i64, *STEPS_MS.end() as i64),
 ];
 
 /// Every setting, as `config/default.toml` names and explains them.
@@ -106,6 +109,8 @@ pub struct Settings {
     pub chunk_max_ms: u64,
     pub guard: bool,
     pub coverage: bool,
+    pub diarization_model: String,
+    pub diarization_step_ms: u64,
     pub log_level: String,
     pub log_format: LogFormat,
     pub metrics: bool,
@@ -294,6 +299,10 @@ impl Settings {
                 ..DecodingOptions::default()
             },
             checks: ReviewChecks { guard: self.guard, coverage: self.coverage },
+            diarization: DiarizationOptions {
+                step: ms_to_samples(self.diarization_step_ms),
+                ..DiarizationOptions::default()
+            },
         }
     }
 

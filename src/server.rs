@@ -29,7 +29,9 @@ use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec};
 use crate::models::manager::{Loaded, Loader, ModelManager};
 use crate::models::verify::check_before_loading;
-use crate::pipeline::{Control, Outcome, Pipeline, PipelineError, Request, VadFactory};
+use crate::pipeline::{
+    Control, DiarizationOutcome, DiarizationRequest, Outcome, Pipeline, PipelineError, Request, VadFactory,
+};
 use crate::runtime::cores::Shape;
 use crate::runtime::device::{self, Device};
 use crate::runtime::onnx;
@@ -201,6 +203,14 @@ struct LocalBackend {
 impl Backend for LocalBackend {
     fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
         self.parts.pipeline.run(request, control)
+    }
+
+    fn diarize(
+        &self,
+        request: &DiarizationRequest,
+        control: &Control,
+    ) -> Result<DiarizationOutcome, PipelineError> {
+        self.parts.pipeline.diarize(request, control)
     }
 
     fn models(&self) -> Vec<ModelSpec> {

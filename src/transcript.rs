@@ -42,8 +42,10 @@ pub struct Word {
     pub span: TimeSpan,
     /// Mean probability of its tokens, in [0, 1].
     pub probability: f32,
-    /// Who speaks it, once diarization has run.
+    /// Who speaks it, once diarization has run; `None` also where nobody seems to.
     pub speaker: Option<SpeakerId>,
+    /// Whether somebody else speaks at the same time, as far as diarization tells.
+    pub overlapped: bool,
 }
 
 /// A stretch of recognised text with the model's own quality numbers.
@@ -67,8 +69,10 @@ pub struct Segment {
     pub compression_ratio: f32,
     /// Probability, in [0, 1], that the window holds no speech.
     pub no_speech_prob: f32,
-    /// Who speaks most of it, once diarization has run.
+    /// Who speaks it, once diarization has run; `None` also where nobody seems to.
     pub speaker: Option<SpeakerId>,
+    /// Whether somebody else speaks during at least one of its words.
+    pub overlapped: bool,
 }
 
 /// A speaker of this recording, numbered from 0 by first appearance.
@@ -82,6 +86,28 @@ pub struct SpeakerTurn {
     pub span: TimeSpan,
     /// Who.
     pub speaker: SpeakerId,
+}
+
+/// One of the voices in a recording.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Speaker {
+    /// The name that the client gave to this voice, if it is a known one.
+    pub name: Option<String>,
+    /// What the voice is like to the encoder, of unit length; voices of one encoder can be compared.
+    pub embedding: Vec<f32>,
+}
+
+/// Who spoke when, without what was said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conversation {
+    /// Length of the recording.
+    pub duration: SampleIndex,
+    /// Ordered by start; turns of different speakers may overlap.
+    pub turns: Vec<SpeakerTurn>,
+    /// By number.
+    pub speakers: Vec<Speaker>,
+    /// What the client should know.
+    pub warnings: Vec<Warning>,
 }
 
 /// Something a stage could not do, or did differently than asked, said to the client.
@@ -171,6 +197,8 @@ pub struct Transcript {
     pub segments: Segments,
     /// Who spoke when; empty without diarization.
     pub turns: Vec<SpeakerTurn>,
+    /// The speakers by number, in the order in which the text has them; empty without diarization.
+    pub speakers: Vec<Speaker>,
     /// Tokens of prompt given to the model, for usage figures.
     pub prompt_tokens: usize,
     /// What the guard left out; empty when it was off.

@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 36] = [
+const PURE: &[&str] = &[
     "time.rs",
     "transcript.rs",
     "language.rs",
@@ -75,9 +75,14 @@ const PURE: [&str; 36] = [
     "diarization/vbx.rs",
     "diarization/vectors.rs",
     "pipeline/coverage.rs",
+    "pipeline/floor.rs",
+    "pipeline/merge.rs",
     "pipeline/review.rs",
+    "pipeline/smoothing.rs",
     "output/pieces.rs",
     "output/json.rs",
+    "output/labels.rs",
+    "output/rttm.rs",
     "output/subtitles.rs",
     "output/text.rs",
 ];

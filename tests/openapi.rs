@@ -72,6 +72,7 @@ impl Document {
 
 const TRANSCRIPTIONS: &str = "/v1/audio/transcriptions";
 const TRANSLATIONS: &str = "/v1/audio/translations";
+const DIARIZATIONS: &str = "/v1/audio/diarizations";
 
 #[test]
 fn the_document_has_the_routes_of_the_server_in_its_order() {
@@ -129,18 +130,24 @@ fn every_reference_leads_somewhere_and_every_schema_is_sound() {
 fn the_fields_of_the_document_are_those_that_are_known() {
     let document = Document::read();
     let app = spawn(Script::default());
-    for (path, schema) in
-        [(TRANSCRIPTIONS, "CreateTranscriptionRequest"), (TRANSLATIONS, "CreateTranslationRequest")]
-    {
-        let fields = document.0["components"]["schemas"][schema]["properties"].as_object().unwrap();
-        let all = &document.0["components"]["schemas"]["CreateTranscriptionRequest"]["properties"];
-        for field in
-            all.as_object().unwrap().keys().filter(|field| !["file", "model"].contains(&field.as_str()))
-        {
+    let documented =
+        |schema: &str| document.0["components"]["schemas"][schema]["properties"].as_object().unwrap();
+    let mut all: BTreeSet<&String> = documented("CreateTranscriptionRequest").keys().collect();
+    all.extend(documented("CreateDiarizationRequest").keys());
+    for (path, schema) in [
+        (TRANSCRIPTIONS, "CreateTranscriptionRequest"),
+        (TRANSLATIONS, "CreateTranslationRequest"),
+        (DIARIZATIONS, "CreateDiarizationRequest"),
+    ] {
+        let fields = documented(schema);
+        for field in all.iter().filter(|field| !["file", "model"].contains(&field.as_str())) {
             // An empty value is no value, yet it shows whether the name is known.
-            let answer = app.post(path, &speech_form(&[(field, "")]));
+            let answer = match path {
+                DIARIZATIONS => app.diarize(&[(field, "")]),
+                _ => app.post(path, &speech_form(&[(field, "")])),
+            };
             let is_ignored = answer.json().get("warnings").is_some();
-            assert_eq!(is_ignored, !fields.contains_key(field), "{field} of {path}");
+            assert_eq!(is_ignored, !fields.contains_key(*field), "{field} of {path}");
         }
     }
 }
@@ -149,7 +156,8 @@ fn the_fields_of_the_document_are_those_that_are_known() {
 fn answers_match_their_schemas() {
     let document = Document::read();
     let words = ("timestamp_granularities[]", "word");
-    let requests: [&[(&str, &str)]; 11] = [
+    let (diarized, diarize) = (("response_format", "diarized_json"), ("diarize", "true"));
+    let requests: [&[(&str, &str)]; 16] = [
         &[],
         &[("response_format", "text")],
         &[("response_format", "srt")],
@@ -161,6 +169,11 @@ fn answers_match_their_schemas() {
         &[("model", "gpt-transcribe"), ("include[]", "logprobs")],
         &[("stream", "true")],
         &[("stream", "true"), ("include[]", "logprobs"), ("unknown", "x"), ("model", "gpt-transcribe")],
+        &[("response_format", "verbose_json"), words, ("timestamp_granularities[]", "segment"), diarize],
+        &[("response_format", "vtt"), ("speaker_labels", "true")],
+        &[diarized],
+        &[diarized, ("model", "gpt-4o-transcribe-diarize"), ("unknown", "x")],
+        &[diarized, ("stream", "true")],
     ];
     for silent in [false, true] {
         let app = spawn(Script { silent, ..Script::default() });
@@ -168,9 +181,25 @@ fn answers_match_their_schemas() {
             let answer = app.transcribe(fields);
             assert_eq!(answer.status, 200);
             document.check_answer("POST", TRANSCRIPTIONS, &answer);
-            if !fields.contains(&words) {
+            if !fields.contains(&words) && !fields.contains(&diarized) {
                 document.check_answer("POST", TRANSLATIONS, &app.translate(fields));
             }
+        }
+    }
+}
+
+#[test]
+fn turns_match_their_schemas() {
+    let document = Document::read();
+    for silent in [false, true] {
+        let app = spawn(Script { silent, ..Script::default() });
+        for fields in [
+            &[][..],
+            &[("embeddings", "true"), ("unknown", "x")],
+            &[("response_format", "rttm")],
+            &[("num_speakers", "none")],
+        ] {
+            document.check_answer("POST", DIARIZATIONS, &app.diarize(fields));
         }
     }
 }

@@ -65,7 +65,7 @@ fn timed_token(start: SampleIndex) -> TimedToken {
 
 fn word(start: SampleIndex) -> Word {
     let span = TimeSpan::new(start, start + WORD);
-    Word { text: spelling(start), span, probability: 0.8, speaker: None }
+    Word { text: spelling(start), span, probability: 0.8, speaker: None, overlapped: false }
 }
 
 fn segment(start: SampleIndex) -> Segment {
@@ -83,6 +83,7 @@ fn segment(start: SampleIndex) -> Segment {
         compression_ratio: 1.3,
         no_speech_prob: 0.1,
         speaker: None,
+        overlapped: false,
     }
 }
 
@@ -118,6 +119,7 @@ fn transcript(duration: SampleIndex) -> Transcript {
         duration,
         segments: segments(TimeSpan::new(0, duration)).into(),
         turns: Vec::new(),
+        speakers: Vec::new(),
         dropped: Vec::new(),
         coverage: None,
         prompt_tokens: 0,

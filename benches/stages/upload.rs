@@ -10,8 +10,8 @@ use diarist::api::{ApiOptions, Backend, Health, listen};
 use diarist::language::Language;
 use diarist::models::ModelError;
 use diarist::models::catalogue::{Catalogue, ModelSpec};
-use diarist::pipeline::{Control, Outcome, PipelineError, Request};
-use diarist::transcript::{Segments, Transcript};
+use diarist::pipeline::{Control, DiarizationOutcome, DiarizationRequest, Outcome, PipelineError, Request};
+use diarist::transcript::{Conversation, Segments, Transcript};
 use reqwest::blocking::Client;
 use reqwest::blocking::multipart::{Form, Part};
 
@@ -76,6 +76,7 @@ impl Backend for Idle {
             duration: 16_000,
             segments: Segments::default(),
             turns: Vec::new(),
+            speakers: Vec::new(),
             dropped: Vec::new(),
             coverage: None,
             prompt_tokens: 0,
@@ -83,6 +84,14 @@ impl Backend for Idle {
             warnings: Vec::new(),
         };
         Ok(Outcome { transcript, timings: Vec::new() })
+    }
+
+    fn diarize(
+        &self,
+        _request: &DiarizationRequest,
+        _control: &Control,
+    ) -> Result<DiarizationOutcome, PipelineError> {
+        Ok(DiarizationOutcome { conversation: Conversation::default(), timings: Vec::new() })
     }
 
     fn models(&self) -> Vec<ModelSpec> {

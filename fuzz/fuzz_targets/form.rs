@@ -1,4 +1,5 @@
-//! Any bytes as a request: the first line is its content type, of the rest comes so much at a time as the first byte says.
+//! Any bytes as a request: the first byte says to which route, and how much comes at a time; the first line is its content
+//! type.
 
 #![no_main]
 
@@ -15,8 +16,8 @@ fuzz_target!(|data: &[u8]| {
     let Some((&pace, rest)) = data.split_first() else { return };
     let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
     let (content_type, body) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
-    let chunks = body.chunks(1 + usize::from(pace >> 1).pow(2)).map(Bytes::copy_from_slice).collect();
+    let chunks = body.chunks(1 + usize::from(pace >> 2).pow(2)).map(Bytes::copy_from_slice).collect();
     RUNTIME.with(|runtime| {
-        runtime.block_on(diarist::api::fuzzing::form(pace & 1 == 1, content_type, chunks, &diarist::scratch::Scratch::within(scratch())));
+        runtime.block_on(diarist::api::fuzzing::form(pace & 3, content_type, chunks, &diarist::scratch::Scratch::within(scratch())));
     });
 });

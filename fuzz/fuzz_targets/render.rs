@@ -6,13 +6,15 @@ use arbitrary::{Arbitrary, Unstructured};
 use diarist::language::Language;
 use diarist::output::{RenderOptions, ResponseFormat, UsageKind, render};
 use diarist::time::TimeSpan;
-use diarist::transcript::{DropReason, DroppedText, Segment, Task, Token, Transcript, Warning, Word};
+use diarist::transcript::{DropReason, DroppedText, Segment, Speaker, SpeakerId, Task, Token, Transcript, Warning, Word};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     segments: Vec<Said>,
+    /// Of the speakers; those of unknown voices are missing.
+    names: Vec<Option<String>>,
     translate: bool,
     language: u8,
     words: bool,
@@ -31,6 +33,7 @@ struct Said {
     numbers: [f32; 4],
     /// Words that have nothing to do with the text.
     strange_words: Vec<String>,
+    speaker: Option<u8>,
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -42,6 +45,8 @@ fuzz_target!(|data: &[u8]| {
         logprobs: input.logprobs,
         languages: input.tokens,
         usage: if input.tokens { UsageKind::Tokens } else { UsageKind::Duration },
+        speakers: input.words,
+        speaker_labels: false,
     };
     let body = |format| render(&transcript, format, &options).body;
     let text = transcript.text();
@@ -50,7 +55,32 @@ fuzz_target!(|data: &[u8]| {
     check_json(&body(ResponseFormat::VerboseJson), &text, false);
     check_srt(&body(ResponseFormat::Srt), &transcript);
     check_vtt(&body(ResponseFormat::Vtt), &transcript);
+    let diarized = body(ResponseFormat::DiarizedJson);
+    check_json(&diarized, &text, false);
+    check_segments(&diarized, &transcript);
+    let labelled = RenderOptions { speaker_labels: true, ..options };
+    check_labels(&render(&transcript, ResponseFormat::Vtt, &labelled).body);
 });
+
+/// Whether every segment is there, one after the other in time, with somebody who speaks it.
+fn check_segments(body: &str, transcript: &Transcript) {
+    let value: Value = serde_json::from_str(body).expect("an answer in JSON is JSON");
+    let segments = value["segments"].as_array().expect("a list");
+    assert_eq!(segments.len(), transcript.segments.len());
+    for (segment, number) in segments.iter().zip(0..) {
+        assert_eq!(segment["id"], format!("seg_{number}"));
+        assert!(segment["speaker"].is_string() && segment["start"].as_f64() < segment["end"].as_f64());
+    }
+}
+
+/// Whether a name makes no more than the one tag that it is in.
+fn check_labels(body: &str) {
+    for cue in cues(body.strip_prefix("WEBVTT\n\n").expect("a head")) {
+        let [_, text] = cue[..] else { panic!("a cue of {cue:?}") };
+        let rest = text.strip_prefix("<v ").map_or(text, |tag| tag.split_once('>').expect("an end of the tag").1);
+        assert!(!rest.contains('<') && !text.contains("-->"), "{text:?}");
+    }
+}
 
 fn transcript(input: &Input) -> Transcript {
     let mut at = 0;
@@ -70,6 +100,7 @@ fn transcript(input: &Input) -> Transcript {
         warnings: segments.iter().take(2).map(|s| Warning::at("x", s.text.clone(), s.span)).collect(),
         segments: segments.into(),
         turns: Vec::new(),
+        speakers: input.names.iter().map(|name| Speaker { name: name.clone(), embedding: Vec::new() }).collect(),
         coverage: None,
         prompt_tokens: 0,
     }
@@ -80,7 +111,7 @@ fn segment(said: &Said, at: &mut u64) -> Segment {
         TimeSpan::new(*at + u64::from(said.pause), *at + u64::from(said.pause) + u64::from(said.length));
     *at = span.end;
     let [temperature, avg_logprob, compression_ratio, no_speech_prob] = said.numbers;
-    let word = |text: &String| Word { text: text.clone(), span, probability: temperature, speaker: None };
+    let word = |text: &String| Word { text: text.clone(), span, probability: temperature, speaker: None, overlapped: false };
     Segment {
         span,
         text: said.text.clone(),
@@ -91,7 +122,8 @@ fn segment(said: &Said, at: &mut u64) -> Segment {
         avg_logprob,
         compression_ratio,
         no_speech_prob,
-        speaker: None,
+        speaker: said.speaker.map(|who| SpeakerId(u32::from(who))),
+        overlapped: false,
     }
 }
 

@@ -1,8 +1,11 @@
-//! What transcriptions and translations share: from form to answer.
+//! What the routes that take a recording share: from form to answer.
 //!
 //! One hop to a thread for blocking work and one back. When the client goes away, the handler's future (or
 //! the stream's body) is dropped, and the drop cancels the work.
 
+use std::future::Future;
+use std::io::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,44 +21,59 @@ use crate::cancel::CancelToken;
 use crate::error::ErrorKind;
 use crate::models::ModelError;
 use crate::output::{self, RenderOptions, ResponseFormat};
-use crate::pipeline::{Control, Event, Outcome, PipelineError, Request};
+use crate::pipeline::{Control, Event, KnownSpeaker, Outcome, PipelineError, Request};
+use crate::scratch::{NamedFile, Scratch, ScratchError};
 use crate::telemetry::metrics::RequestMetrics;
 use crate::telemetry::metrics::requests::Phase;
 use crate::time::samples_to_seconds;
 use crate::transcript::{Task, Transcript};
 
-use super::admission::Place;
+use super::admission::{Place, Slot};
 use super::client::Client;
 use super::context::RequestContext;
 use super::error::ApiError;
 use super::form::request::{SpeechRequest, model_name, parse};
+use super::form::speakers::{FIELDS as SPEAKER_FIELDS, Named};
 use super::form::{self, Form, FormLimits, Upload};
 use super::lifecycle::Lifecycle;
 use super::line::Ask;
 use super::pour::Pour;
 use super::{ApiState, Backend, sse};
 
-/// The two routes that take a recording.
+/// The routes that take a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `/v1/audio/transcriptions`.
     Transcriptions,
     /// `/v1/audio/translations`.
     Translations,
+    /// `/v1/audio/diarizations`.
+    Diarizations,
 }
 
 impl Endpoint {
     /// What the recogniser is asked to do.
     pub fn task(self) -> Task {
         match self {
-            Self::Transcriptions => Task::Transcribe,
+            Self::Transcriptions | Self::Diarizations => Task::Transcribe,
             Self::Translations => Task::Translate,
         }
     }
 
+    /// Whether a form must name a model.
+    pub fn needs_model(self) -> bool {
+        self != Self::Diarizations
+    }
+
     /// Whether the route has a text field of this name; the others are ignored.
     pub fn knows(self, field: &str) -> bool {
+        let of_speakers = SPEAKER_FIELDS.contains(&field);
         match field {
+            // Without words there is nothing to smooth.
+            _ if self == Self::Diarizations => {
+                of_speakers && field != "speaker_smoothing"
+                    || matches!(field, "response_format" | "embeddings" | "priority")
+            }
             "model" | "prompt" | "response_format" | "temperature" => true,
             // Our own additions.
             "beam_size"
@@ -70,10 +88,25 @@ impl Endpoint {
             | "include"
             | "stream"
             | "timestamp_granularities"
-            | "known_speaker_names"
-            | "known_speaker_references" => self == Self::Transcriptions,
-            _ => false,
+            | "diarize"
+            | "speaker_labels" => self == Self::Transcriptions,
+            _ => of_speakers && self == Self::Transcriptions,
         }
+    }
+}
+
+/// What `work` gives, or the server's last words if it stops before.
+///
+/// # Errors
+/// Whatever is found before the first byte of the answer.
+pub async fn unless_cut_off(
+    state: &ApiState,
+    work: impl Future<Output = Result<HttpResponse, ApiError>>,
+) -> Result<HttpResponse, ApiError> {
+    tokio::select! {
+        biased;
+        answer = work => answer,
+        () = state.lifecycle.cut_off() => Err(Lifecycle::last_words()),
     }
 }
 
@@ -87,19 +120,29 @@ pub async fn answer(
     payload: web::Payload,
     state: &ApiState,
 ) -> Result<HttpResponse, ApiError> {
-    tokio::select! {
-        biased;
-        answer = work(endpoint, http, payload, state) => answer,
-        () = state.lifecycle.cut_off() => Err(Lifecycle::last_words()),
-    }
+    unless_cut_off(state, work(endpoint, http, payload, state)).await
 }
 
-async fn work(
+/// A request whose body has been taken in.
+pub struct Taken {
+    /// Its fields and its file.
+    pub form: Form,
+    /// Its right to a running place.
+    pub slot: Slot,
+    /// For its log line.
+    pub context: Rc<RequestContext>,
+}
+
+/// Lets a request in and takes its form, or refuses it, before its body is read where that is possible.
+///
+/// # Errors
+/// As said.
+pub async fn take_in(
     endpoint: Endpoint,
     http: &HttpRequest,
     payload: web::Payload,
     state: &ApiState,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<Taken, ApiError> {
     let context = RequestContext::of(http);
     if !state.backend.health().ready {
         let message = "the server is still loading its models; try again in a moment";
@@ -113,25 +156,75 @@ async fn work(
     form::check_room(http.headers(), &limits)?;
     let check_model = |name: &str| known_model(&*state.backend, model_name(name)?);
     context.enter(Phase::Upload);
-    let form = {
-        let _upload = state.metrics.requests.upload();
-        let received = form::receive(endpoint, http.headers(), payload, &limits, check_model).await;
-        received.inspect_err(|error| {
-            if error.reason() == form::CLIENT_LEFT {
-                context.note_client_left();
-            }
-        })?
-    };
-    let (speech, upload) = speech_request(endpoint, form)?;
-    context.note_request(&speech.request.model, upload.bytes);
-    let ask = Ask { priority: speech.request.priority, bytes: upload.bytes };
+    let _upload = state.metrics.requests.upload();
+    let received = form::receive(endpoint, http.headers(), payload, &limits, check_model).await;
+    let form = received.inspect_err(|error| {
+        if error.reason() == form::CLIENT_LEFT {
+            context.note_client_left();
+        }
+    })?;
+    Ok(Taken { form, slot, context })
+}
+
+/// Waits for the request's turn.
+pub async fn wait_for_place(state: &ApiState, context: &RequestContext, slot: Slot, ask: Ask) -> Place {
     context.enter(Phase::Queue);
     let place = {
         let _wait = state.metrics.requests.wait();
         state.admission.start(slot, ask).await
     };
     context.enter(Phase::Work);
-    let job = Job::start(state, speech.request.clone(), upload, place, speech.stream);
+    place
+}
+
+/// Writes the clips of known speakers into files, so that they take no memory while the request waits.
+///
+/// # Errors
+/// 503 when there is no room for them.
+pub async fn keep_clips(
+    known: Vec<Named>,
+    scratch: &Scratch,
+) -> Result<(Vec<KnownSpeaker>, Vec<NamedFile>), ApiError> {
+    if known.is_empty() {
+        return Ok(Default::default());
+    }
+    let scratch = scratch.clone();
+    let keep = move |Named { name, clip }: Named| -> Result<(KnownSpeaker, NamedFile), ScratchError> {
+        let (mut kept, mut file) = scratch.named("reference-")?;
+        kept.share.grow(clip.len() as u64)?;
+        file.write_all(&clip)?;
+        let source = AudioSource { path: kept.path().to_path_buf(), name: None };
+        Ok((KnownSpeaker { name, clip: source }, kept))
+    };
+    let writing = web::block(move || known.into_iter().map(keep).collect::<Result<Vec<_>, _>>());
+    let written = writing.await.map_err(|_| ApiError::internal())?;
+    Ok(written.map_err(form::no_storage)?.into_iter().unzip())
+}
+
+async fn work(
+    endpoint: Endpoint,
+    http: &HttpRequest,
+    payload: web::Payload,
+    state: &ApiState,
+) -> Result<HttpResponse, ApiError> {
+    let Taken { form, slot, context } = take_in(endpoint, http, payload, state).await?;
+    let (mut speech, upload) = speech_request(endpoint, form)?;
+    let (known, clips) = keep_clips(std::mem::take(&mut speech.known), &state.options.scratch).await?;
+    if let Some(speakers) = &mut speech.request.speakers {
+        speakers.known = known;
+    }
+    context.note_request(&speech.request.model, upload.bytes);
+    let ask = Ask { priority: speech.request.priority, bytes: upload.bytes };
+    let place = wait_for_place(state, &context, slot, ask).await;
+    let listen = match (speech.stream, speech.request.speakers.is_some()) {
+        (false, _) => Listen::No,
+        // What a segment is like is known when all speakers are.
+        (true, true) => Listen::Start,
+        (true, false) => Listen::Segments,
+    };
+    let request = speech.request.clone();
+    let held = Held { upload, clips, place };
+    let job = Job::start(state, held, listen, move |backend, control| backend.run(&request, control));
     if speech.stream {
         return sse::answer(job, speech, context, state.lifecycle.clone()).await;
     }
@@ -199,9 +292,30 @@ fn speech_request(endpoint: Endpoint, form: Form) -> Result<(SpeechRequest, Uplo
     Ok((parse(endpoint, &fields, &ignored, Request::new(source, model))?, upload))
 }
 
+/// What a job keeps until its work has really ended, cancelled or not.
+pub struct Held {
+    /// The recording.
+    pub upload: Upload,
+    /// Those of known speakers.
+    pub clips: Vec<NamedFile>,
+    /// Its running place.
+    pub place: Place,
+}
+
+/// What somebody wants to hear of a job on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Nothing.
+    No,
+    /// That its file is accepted.
+    Start,
+    /// That, and every segment.
+    Segments,
+}
+
 /// A request that runs on another thread. Dropping it cancels the work.
-pub struct Job {
-    task: JoinHandle<Result<Outcome, PipelineError>>,
+pub struct Job<T = Outcome> {
+    task: JoinHandle<Result<T, PipelineError>>,
     /// What happens on the way, where somebody asked for it. Ends when the work does. Segments may be missing
     /// at the end, where the client was far behind; those before are all there.
     pub events: mpsc::Receiver<Event>,
@@ -216,12 +330,17 @@ const EVENTS_AHEAD: usize = 1_024;
 /// that falls too far behind is told nothing more until the end, when the transcript holds what is missing.
 struct Teller {
     sender: mpsc::Sender<Event>,
+    listen: Listen,
     is_behind: AtomicBool,
 }
 
 impl Teller {
     fn tell(&self, event: Event) {
-        let is_shown = matches!(event, Event::Accepted | Event::Segment(_));
+        let is_shown = match event {
+            Event::Accepted => self.listen != Listen::No,
+            Event::Segment(_) => self.listen == Listen::Segments,
+            _ => false,
+        };
         if is_shown
             && !self.is_behind.load(Ordering::Relaxed)
             && let Err(TrySendError::Full(_)) = self.sender.try_send(event)
@@ -239,13 +358,18 @@ impl Drop for CancelOnDrop {
     }
 }
 
-impl Job {
-    /// Starts `request`. File and place are given back when the work has really ended, cancelled or not.
-    fn start(state: &ApiState, request: Request, upload: Upload, place: Place, listen: bool) -> Self {
+impl<T: Send + 'static> Job<T> {
+    /// Starts `work`.
+    pub fn start(
+        state: &ApiState,
+        held: Held,
+        listen: Listen,
+        work: impl FnOnce(&dyn Backend, &Control) -> Result<T, PipelineError> + Send + 'static,
+    ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
         let cancel = CancelToken::new();
-        let control = if listen {
-            let teller = Teller { sender, is_behind: AtomicBool::new(false) };
+        let control = if listen != Listen::No {
+            let teller = Teller { sender, listen, is_behind: AtomicBool::new(false) };
             Control::with_listener(cancel.clone(), move |event| teller.tell(event))
         } else {
             drop(sender);
@@ -255,20 +379,23 @@ impl Job {
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
             let _span = span.entered();
-            let _held = (upload, place);
-            backend.run(&request, &control)
+            let result = work(&*backend, &control);
+            // By a panic they go as well.
+            let Held { upload, clips, place } = held;
+            drop((upload, clips, place));
+            result
         });
         let metrics = state.metrics.requests.clone();
         Self { task, events, metrics, _cancel: CancelOnDrop(cancel) }
     }
 
     /// Waits for the end.
-    pub async fn finish(mut self) -> Result<Outcome, ApiError> {
+    pub async fn finish(mut self) -> Result<T, ApiError> {
         self.outcome().await
     }
 
     /// Waits for the end; to be called once.
-    pub async fn outcome(&mut self) -> Result<Outcome, ApiError> {
+    pub async fn outcome(&mut self) -> Result<T, ApiError> {
         match (&mut self.task).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(error)) => {
@@ -307,7 +434,7 @@ mod tests {
     #[test]
     fn a_client_that_falls_behind_is_told_a_prefix() {
         let (sender, mut events) = mpsc::channel(3);
-        let teller = Teller { sender, is_behind: AtomicBool::new(false) };
+        let teller = Teller { sender, listen: Listen::Segments, is_behind: AtomicBool::new(false) };
         (0..5).for_each(|number| teller.tell(segment(number)));
         let mut told = vec![events.try_recv().unwrap()];
         // There is room again, but a gap must not come about.

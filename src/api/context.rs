@@ -209,6 +209,7 @@ impl Drop for RequestContext {
                     vad_ms = stage_ms(Stage::Vad),
                     language_ms = stage_ms(Stage::Language),
                     asr_ms = stage_ms(Stage::Asr),
+                    diarization_ms = stage_ms(Stage::Diarization),
                     client_left = left_at.map(Phase::name),
                     "request"
                 )

@@ -280,6 +280,11 @@ impl From<&PipelineError> for ApiError {
             (PipelineError::Storage(error) | PipelineError::Audio(AudioError::Storage(error)), _) => {
                 error.into()
             }
+            // The field's name is the client's word for it; the pipeline knows only clips.
+            (PipelineError::Reference { .. }, kind) => {
+                let error = Self::new(kind, error.to_string());
+                error.with_param("known_speaker_references").with_code("invalid_value")
+            }
             (PipelineError::Incapable { field, message }, kind) => Self::new(kind, message).with_param(field),
             (_, kind) => Self::new(kind, error.to_string()),
         }

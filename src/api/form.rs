@@ -3,13 +3,14 @@
 //! Here the body is taken in: text fields into memory, within limits, and the file straight to disk, whatever
 //! their order. `form::request` then parses the fields into a `pipeline::Request` without doubts. `body`
 //! watches over size and pace, `part` reads the odd spellings of multipart headers, `fields` the odd
-//! spellings of arrays and objects, `data_url` the recordings inside text fields.
+//! spellings of arrays and objects, `speakers` what is said of speakers, `data_url` the recordings inside text fields.
 
 mod body;
 pub mod data_url;
 mod fields;
 mod part;
 pub mod request;
+pub mod speakers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +125,9 @@ pub async fn receive(
     // form is of no interest, and neither is whether it ever ends.
     let _ = tokio::time::timeout(EPILOGUE, body.drain()).await;
     let Intake { fields, ignored, upload, .. } = intake;
-    check_model(required_model(&fields)?)?;
+    if endpoint.needs_model() {
+        check_model(required_model(&fields)?)?;
+    }
     let upload = upload.ok_or_else(|| {
         ApiError::field("file", "the form has no file; send the recording as the part named `file`")
     })?;
@@ -280,7 +283,8 @@ impl Intake<'_> {
     }
 }
 
-fn no_storage(error: impl Into<ScratchError>) -> ApiError {
+/// A disk that does not take what a client sent.
+pub fn no_storage(error: impl Into<ScratchError>) -> ApiError {
     let error = error.into();
     tracing::error!(%error, detail = ?error, "an upload could not be stored");
     ApiError::from(&error)

@@ -1,6 +1,6 @@
 //! The HTTP server: OpenAI's routes in front of the pipeline. The only room, with `server`, that knows actix.
 //!
-//! A request passes `context` (id, headers, log line), `auth`, `lifecycle`, then its handler, one file per path. The two
+//! A request passes `context` (id, headers, log line), `auth`, `lifecycle`, then its handler, one file per path. The three
 //! that take a recording share `answer`: `admission` gives a slot, `line` a turn, `form` streams the file to disk
 //! and parses the fields, the backend runs, `output` (through `pour`, when it is long) or `sse` tells the result.
 //! What does the work is behind `Backend`, so
@@ -12,6 +12,7 @@ pub mod auth;
 mod client;
 mod connection;
 mod context;
+mod diarizations;
 pub mod error;
 mod form;
 #[cfg(feature = "fuzzing")]
@@ -44,7 +45,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, web};
 use crate::models::ModelError;
 use crate::models::catalogue::ModelSpec;
 use crate::models::manager::ModelStatus;
-use crate::pipeline::{Control, Outcome, PipelineError, Request};
+use crate::pipeline::{Control, DiarizationOutcome, DiarizationRequest, Outcome, PipelineError, Request};
 use crate::scratch::Scratch;
 use crate::telemetry::metrics::Metrics;
 
@@ -55,9 +56,10 @@ use lifecycle::{Ending, Lifecycle};
 use tls::Tls;
 
 /// Every route, in the order of `openapi.yaml`: method, path.
-pub const ROUTES: [(&str, &str); 8] = [
+pub const ROUTES: [(&str, &str); 9] = [
     ("POST", "/v1/audio/transcriptions"),
     ("POST", "/v1/audio/translations"),
+    ("POST", "/v1/audio/diarizations"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model}"),
     ("GET", "/health"),
@@ -83,6 +85,16 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// As `Pipeline::run`.
     fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError>;
+
+    /// Finds out who spoke when, without the text. Blocking, as `run`.
+    ///
+    /// # Errors
+    /// As `Pipeline::diarize`.
+    fn diarize(
+        &self,
+        request: &DiarizationRequest,
+        control: &Control,
+    ) -> Result<DiarizationOutcome, PipelineError>;
 
     /// What `GET /v1/models` lists: usable models, then aliases as entries of their own.
     fn models(&self) -> Vec<ModelSpec>;
@@ -341,6 +353,7 @@ fn routes(app: &mut web::ServiceConfig) {
             .wrap(from_fn(auth::guard))
             .service(resource("/audio/transcriptions", "POST").route(web::post().to(transcriptions::create)))
             .service(resource("/audio/translations", "POST").route(web::post().to(translations::create)))
+            .service(resource("/audio/diarizations", "POST").route(web::post().to(diarizations::create)))
             .service(
                 resource("/models", "GET, HEAD")
                     .route(web::get().to(models::list))

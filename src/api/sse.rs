@@ -4,6 +4,9 @@
 //! pipeline has accepted the file is an ordinary HTTP error; later failures are an event with an `error`
 //! object. The deltas, joined, equal the final text exactly. Nothing here grows with the recording: deltas are
 //! forgotten when they are sent, and the last events are written from the finished transcript.
+//!
+//! With `diarized_json` there are segments instead of deltas. Who is who is known when all has been heard, so they come
+//! together at the end; until then comments keep the connection alive.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -16,15 +19,15 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 
-use crate::output::RenderOptions;
 use crate::output::json::{
-    LanguageCode, Logprob, Logprobs, Usage, WarningBody, to_json, warnings, write_json,
+    DiarizedSegment, LanguageCode, Logprob, Logprobs, Usage, WarningBody, to_json, warnings, write_json,
 };
 use crate::output::pieces::{Piece, Trimmer, segment_pieces};
 use crate::output::reading::{Reading, Text};
+use crate::output::{RenderOptions, ResponseFormat};
 use crate::pipeline::{Event, Outcome};
 use crate::time::samples_to_seconds;
-use crate::transcript::{Segment, Transcript, Warning};
+use crate::transcript::{Segment, Warning};
 
 use super::answer::Job;
 use super::context::RequestContext;
@@ -176,6 +179,7 @@ impl Frames {
 /// What has been told so far, and what is ready to be.
 struct Telling {
     options: RenderOptions,
+    diarized: bool,
     trimmer: Trimmer,
     segments: usize,
     ready: VecDeque<String>,
@@ -183,11 +187,19 @@ struct Telling {
 
 impl Telling {
     fn new(speech: &SpeechRequest) -> Self {
-        Self { options: speech.render, trimmer: Trimmer::default(), segments: 0, ready: VecDeque::new() }
+        Self {
+            options: speech.render,
+            diarized: speech.format == ResponseFormat::DiarizedJson,
+            trimmer: Trimmer::default(),
+            segments: 0,
+            ready: VecDeque::new(),
+        }
     }
 
     fn tell(&mut self, event: &Event) {
-        if let Event::Segment(segment) = event {
+        if let Event::Segment(segment) = event
+            && !self.diarized
+        {
             self.segments += 1;
             self.ready.extend(delta(&mut self.trimmer, segment, &self.options));
         }
@@ -199,7 +211,16 @@ impl Telling {
         transcript.warnings.splice(0..0, warnings);
         context.note_outcome(samples_to_seconds(transcript.duration), &timings);
         let (trimmer, told, options) = (std::mem::take(&mut self.trimmer), self.segments, self.options);
-        Pour::start(move |out| write_end(&transcript, told, trimmer, &options, out))
+        let diarized = self.diarized;
+        Pour::start(move |out| {
+            let reading = Reading::new(&transcript);
+            if diarized {
+                write_segments(&reading, out)?;
+            } else {
+                write_deltas(&reading, told, trimmer, &options, out)?;
+            }
+            write_done(reading, &options, out)
+        })
     }
 }
 
@@ -219,21 +240,34 @@ fn delta(trimmer: &mut Trimmer, segment: &Segment, options: &RenderOptions) -> O
     Some(frame(&to_json(&Payload::Delta { delta: &delta, logprobs })))
 }
 
-/// Writes what follows the first `told` segments: the others, the whole text, the end mark.
-fn write_end(
-    transcript: &Transcript,
+/// Writes the segments, each of one speaker.
+fn write_segments(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
+    reading.segments().zip(0..).try_for_each(|(segment, number)| {
+        let event = DiarizedSegment::of(&segment, number, &reading.labels);
+        out.write_all(frame(&to_json(&event)).as_bytes())
+    })
+}
+
+/// Writes what follows the first `told` segments.
+fn write_deltas(
+    reading: &Reading<'_>,
     told: usize,
     mut trimmer: Trimmer,
     options: &RenderOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let reading = Reading::new(transcript);
-    if told < transcript.segments.len() {
+    if told < reading.transcript.segments.len() {
         for segment in reading.segments().skip(told) {
             let frame = delta(&mut trimmer, &segment, options);
             out.write_all(frame.unwrap_or_default().as_bytes())?;
         }
     }
+    Ok(())
+}
+
+/// Writes the whole text and the end mark.
+fn write_done(reading: Reading<'_>, options: &RenderOptions, out: &mut dyn Write) -> io::Result<()> {
+    let transcript = reading.transcript;
     out.write_all(b"data: ")?;
     let done = Payload::Done {
         text: reading.text(),

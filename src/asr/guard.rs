@@ -525,6 +525,7 @@ mod tests {
                 span: seconds(i as f64 * 0.5, i as f64 * 0.5 + 0.5),
                 probability: 1.0,
                 speaker: None,
+                overlapped: false,
             })
             .collect();
         let speech = [seconds(0.0, 10.0)];

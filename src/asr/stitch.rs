@@ -400,10 +400,15 @@ pub fn split_at(segment: &Segment, at: SampleIndex) -> Option<(Segment, Segment)
     if count == 0 || count == segment.words.len() {
         return None;
     }
-    let (mut left, mut right) = (segment.clone(), segment.clone());
-    trim(&mut left, 0..count);
-    trim(&mut right, count..segment.words.len());
-    Some((left, right))
+    Some((reduced(segment, 0..count), reduced(segment, count..segment.words.len())))
+}
+
+/// The segment reduced to the words `kept`, which are neither none nor all: text, times and tokens follow. Where the
+/// words spell the text, so do those of the parts.
+pub fn reduced(segment: &Segment, kept: std::ops::Range<usize>) -> Segment {
+    let mut rest = segment.clone();
+    trim(&mut rest, kept);
+    rest
 }
 
 /// Reduces a segment to some of its words: text, times and tokens follow; its quality numbers stay those
@@ -483,6 +488,7 @@ mod tests {
             span: TimeSpan::new(start_ms * MS, end_ms * MS),
             probability: 0.9,
             speaker: None,
+            overlapped: false,
         }
     }
 

@@ -72,6 +72,7 @@ impl Piece {
             span: self.span,
             probability: (mean as f32).clamp(0.0, 1.0),
             speaker: None,
+            overlapped: false,
         }
     }
 
@@ -267,6 +268,7 @@ mod tests {
             span: TimeSpan { start, end },
             probability: 1.0,
             speaker: None,
+            overlapped: false,
         };
         let mut words = [word(5, 18), word(15, 40), word(12, 20), word(90, 95)];
         fit_words(&mut words, TimeSpan::new(10, 50));
@@ -308,7 +310,7 @@ mod tests {
         ) {
             let segment = TimeSpan::new(segment.0, segment.1);
             let word = |&(start, end): &(u64, u64)| {
-                Word { text: "x".into(), span: TimeSpan { start, end }, probability: 1.0, speaker: None }
+                Word { text: "x".into(), span: TimeSpan { start, end }, probability: 1.0, speaker: None, overlapped: false }
             };
             let mut words: Vec<Word> = spans.iter().map(word).collect();
             fit_words(&mut words, segment);

@@ -3,6 +3,7 @@
 mod doctor;
 mod models;
 mod serve;
+mod speakers;
 mod transcribe;
 
 use std::io::Write;

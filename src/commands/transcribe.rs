@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::print_with;
+use super::speakers::SpeakerArgs;
 use crate::audio::AudioSource;
 use crate::cancel::CancelToken;
 use crate::config::Settings;
@@ -52,6 +53,8 @@ pub struct TranscribeArgs {
     /// List words with their times (`verbose-json` only)
     #[arg(long)]
     words: bool,
+    #[command(flatten)]
+    speakers: SpeakerArgs,
     /// Files worked on at once
     #[arg(long, short = 'j', default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -74,6 +77,9 @@ enum Format {
     /// OpenAI's `verbose_json`: segments, times, quality numbers
     #[value(alias = ResponseFormat::VerboseJson.name())]
     VerboseJson,
+    /// OpenAI's `diarized_json`: segments, each of one speaker
+    #[value(alias = ResponseFormat::DiarizedJson.name())]
+    DiarizedJson,
 }
 
 impl Format {
@@ -84,6 +90,7 @@ impl Format {
             Self::Vtt => ResponseFormat::Vtt,
             Self::Json => ResponseFormat::Json,
             Self::VerboseJson => ResponseFormat::VerboseJson,
+            Self::DiarizedJson => ResponseFormat::DiarizedJson,
         }
     }
 }
@@ -131,6 +138,7 @@ fn template(settings: &Settings, args: &TranscribeArgs) -> Result<Request, Strin
     if !(0.0..=1.0).contains(&args.temperature) {
         return Err(format!("--temperature {}: allowed are 0 to 1", args.temperature));
     }
+    let speakers = args.speakers.options(args.format.response(), args.translate)?;
     let model = args.model.as_ref().unwrap_or(&settings.default_model);
     let nothing = AudioSource { path: PathBuf::new(), name: None };
     Ok(Request {
@@ -140,6 +148,7 @@ fn template(settings: &Settings, args: &TranscribeArgs) -> Result<Request, Strin
         temperature: args.temperature,
         word_times: args.words,
         tokens: matches!(args.format, Format::VerboseJson),
+        speakers,
         ..Request::new(nothing, model)
     })
 }
@@ -269,7 +278,12 @@ impl Targets {
         args: &TranscribeArgs,
         screen: &Screen<'_>,
     ) -> Result<(), String> {
-        let options = RenderOptions { words: args.words, ..RenderOptions::default() };
+        let options = RenderOptions {
+            words: args.words,
+            speakers: args.speakers.diarize,
+            speaker_labels: args.speakers.labels,
+            ..RenderOptions::default()
+        };
         let format = args.format.response();
         let write = |out: &mut dyn Write| output::write(transcript, format, &options, out);
         match self.files.iter().find(|(source, _)| source == file) {

@@ -42,6 +42,9 @@ use crate::transcript::{SpeakerId, SpeakerTurn};
 
 pub use engine::{DiarizationEngine, Sound};
 
+/// What a step may be, in ms (both ends included); further apart, windows of 10 s would leave gaps.
+pub const STEPS_MS: std::ops::RangeInclusive<u64> = 500..=10_000;
+
 /// How a recording is diarized.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DiarizationOptions {

@@ -10,12 +10,15 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use crate::language::Language;
-use crate::time::TimeSpan;
-use crate::transcript::{Coverage, DroppedText, Segment, Task, Transcript, Warning, Word};
+use crate::time::{SampleIndex, TimeSpan};
+use crate::transcript::{
+    Conversation, Coverage, DroppedText, Segment, SpeakerId, Task, Transcript, Warning, Word,
+};
 
+use super::labels::Labels;
 use super::pieces::{Piece, Trimmer, segment_pieces};
 use super::reading::{Reading, Text};
-use super::{RenderOptions, UsageKind, seconds};
+use super::{RenderOptions, UsageKind, edges, seconds};
 
 /// Audio tokens per second that OpenAI's token models count.
 const AUDIO_TOKENS_PER_S: u64 = 10;
@@ -96,8 +99,8 @@ pub fn verbose_json(reading: &Reading<'_>, options: &RenderOptions, out: &mut dy
             language,
             duration: seconds(transcript.duration),
             text: reading.text(),
-            segments: options.segments.then_some(SegmentList(reading)),
-            words: (options.words && is_transcription).then_some(WordList(reading)),
+            segments: options.segments.then_some(SegmentList(reading, options.speakers)),
+            words: (options.words && is_transcription).then_some(WordList(reading, options.speakers)),
             // The schema fixes the usage of this format to seconds, for any model.
             usage: is_transcription.then(|| Usage::of(transcript, UsageKind::Duration)),
             language_probability: transcript.language_probability.filter(|_| is_transcription),
@@ -107,6 +110,85 @@ pub fn verbose_json(reading: &Reading<'_>, options: &RenderOptions, out: &mut dy
         },
         out,
     )
+}
+
+/// Text and segments, each of one speaker, as OpenAI's `gpt-4o-transcribe-diarize` gives them.
+///
+/// # Errors
+/// What `out` gives.
+pub fn diarized_json(reading: &Reading<'_>, options: &RenderOptions, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        text: Text<'a>,
+        task: &'static str,
+        duration: f64,
+        segments: DiarizedList<'a>,
+        usage: Usage,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<WarningBody<'a>>,
+    }
+    let transcript = reading.transcript;
+    write_json(
+        &Body {
+            text: reading.text(),
+            task: "transcribe",
+            duration: seconds(transcript.duration),
+            segments: DiarizedList(reading),
+            usage: Usage::of(transcript, options.usage),
+            warnings: warnings(transcript),
+        },
+        out,
+    )
+}
+
+/// Who spoke when, without text: an extension.
+///
+/// # Errors
+/// What `out` gives.
+pub fn turns(conversation: &Conversation, embeddings: bool, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        task: &'static str,
+        duration: f64,
+        speakers: Vec<SpeakerBody<'a>>,
+        turns: Vec<TurnBody<'a>>,
+        usage: Usage,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<WarningBody<'a>>,
+    }
+    #[derive(Serialize)]
+    struct SpeakerBody<'a> {
+        speaker: &'a str,
+        known: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        embedding: Option<Vec<f32>>,
+    }
+    #[derive(Serialize)]
+    struct TurnBody<'a> {
+        start: f64,
+        end: f64,
+        speaker: &'a str,
+    }
+    let labels = Labels::new(&conversation.speakers);
+    let speakers = (0..).map(|number| Some(SpeakerId(number))).zip(&conversation.speakers);
+    let speakers = speakers.map(|(number, speaker)| SpeakerBody {
+        speaker: labels.get_or_nobody(number),
+        known: speaker.name.is_some(),
+        embedding: embeddings.then(|| speaker.embedding.iter().map(|number| finite(*number)).collect()),
+    });
+    let turns = conversation.turns.iter().map(|turn| {
+        let (start, end) = edges(turn.span);
+        TurnBody { start, end, speaker: labels.get_or_nobody(Some(turn.speaker)) }
+    });
+    let body = Body {
+        task: "diarize",
+        duration: seconds(conversation.duration),
+        speakers: speakers.collect(),
+        turns: turns.collect(),
+        usage: Usage::of_duration(conversation.duration),
+        warnings: conversation.warnings.iter().map(WarningBody::of).collect(),
+    };
+    write_json(&body, out)
 }
 
 /// Writes a value as JSON text.
@@ -152,11 +234,16 @@ pub struct InputTokens {
 }
 
 impl Usage {
+    /// By the length of a recording alone.
+    pub fn of_duration(duration: SampleIndex) -> Self {
+        Self::Duration { seconds: duration.div_ceil(u64::from(crate::time::SAMPLE_RATE)) }
+    }
+
     /// The usage of `transcript`, counted as `kind`.
     pub fn of(transcript: &Transcript, kind: UsageKind) -> Self {
         let rate = u64::from(crate::time::SAMPLE_RATE);
         match kind {
-            UsageKind::Duration => Self::Duration { seconds: transcript.duration.div_ceil(rate) },
+            UsageKind::Duration => Self::of_duration(transcript.duration),
             UsageKind::Tokens => {
                 let text_tokens = transcript.prompt_tokens as u64;
                 let audio_tokens = (transcript.duration * AUDIO_TOKENS_PER_S).div_ceil(rate);
@@ -215,14 +302,61 @@ impl LanguageCode {
     }
 }
 
-/// All segments, numbered.
-struct SegmentList<'a>(&'a Reading<'a>);
+/// One segment as `diarized_json` and its stream have it.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "transcript.text.segment")]
+pub struct DiarizedSegment<'a> {
+    id: String,
+    start: f64,
+    end: f64,
+    text: &'a str,
+    speaker: &'a str,
+}
+
+impl<'a> DiarizedSegment<'a> {
+    /// Segment number `number` of its recording.
+    pub fn of(segment: &'a Segment, number: usize, labels: &'a Labels) -> Self {
+        let (start, end) = edges(segment.span);
+        let speaker = labels.get_or_nobody(segment.speaker);
+        Self { id: format!("seg_{number}"), start, end, text: &segment.text, speaker }
+    }
+}
+
+/// All segments, each of one speaker.
+struct DiarizedList<'a>(&'a Reading<'a>);
+
+impl Serialize for DiarizedList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for (segment, number) in self.0.segments().zip(0..) {
+            list.serialize_element(&DiarizedSegment::of(&segment, number, &self.0.labels))?;
+        }
+        list.end()
+    }
+}
+
+/// Extension: who speaks a segment or a word, `null` for nobody, and whether somebody else does too.
+#[derive(Serialize)]
+struct SpeakerPart<'a> {
+    speaker: Option<&'a str>,
+    overlap: bool,
+}
+
+impl<'a> SpeakerPart<'a> {
+    fn of(labels: &'a Labels, speaker: Option<SpeakerId>, overlap: bool) -> Self {
+        Self { speaker: labels.get(speaker), overlap }
+    }
+}
+
+/// All segments, numbered; the flag says whether they name speakers.
+struct SegmentList<'a>(&'a Reading<'a>, bool);
 
 impl Serialize for SegmentList<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for (segment, id) in self.0.segments().zip(0..) {
-            list.serialize_element(&SegmentBody::of(&segment, id))?;
+            let speaker = SpeakerPart::of(&self.0.labels, segment.speaker, segment.overlapped);
+            list.serialize_element(&SegmentBody::of(&segment, id, self.1.then_some(speaker)))?;
         }
         list.end()
     }
@@ -240,10 +374,12 @@ struct SegmentBody<'a> {
     avg_logprob: f32,
     compression_ratio: f32,
     no_speech_prob: f32,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    speaker: Option<SpeakerPart<'a>>,
 }
 
 impl<'a> SegmentBody<'a> {
-    fn of(segment: &'a Segment, id: usize) -> Self {
+    fn of(segment: &'a Segment, id: usize, speaker: Option<SpeakerPart<'a>>) -> Self {
         /// Whisper counts `seek` in frames of 10 ms.
         const SAMPLES_PER_FRAME: u64 = crate::time::SAMPLE_RATE as u64 / 100;
         Self {
@@ -257,19 +393,23 @@ impl<'a> SegmentBody<'a> {
             avg_logprob: finite(segment.avg_logprob),
             compression_ratio: finite(segment.compression_ratio),
             no_speech_prob: finite(segment.no_speech_prob),
+            speaker,
         }
     }
 }
 
-/// The words of all segments.
-struct WordList<'a>(&'a Reading<'a>);
+/// The words of all segments; the flag says whether they name speakers.
+struct WordList<'a>(&'a Reading<'a>, bool);
 
 impl Serialize for WordList<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for segment in self.0.segments() {
-            for word in segment.words.iter().filter_map(WordBody::of) {
-                list.serialize_element(&word)?;
+            for word in &segment.words {
+                let speaker = SpeakerPart::of(&self.0.labels, word.speaker, word.overlapped);
+                if let Some(body) = WordBody::of(word, self.1.then_some(speaker)) {
+                    list.serialize_element(&body)?;
+                }
             }
         }
         list.end()
@@ -327,16 +467,19 @@ struct WordBody<'a> {
     word: &'a str,
     start: f64,
     end: f64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    speaker: Option<SpeakerPart<'a>>,
 }
 
 impl<'a> WordBody<'a> {
     /// `None` for a word that is nothing but punctuation.
-    fn of(word: &'a Word) -> Option<Self> {
+    fn of(word: &'a Word, speaker: Option<SpeakerPart<'a>>) -> Option<Self> {
         let bare = bare_word(&word.text);
         (!bare.is_empty()).then(|| Self {
             word: bare,
             start: seconds(word.span.start),
             end: seconds(word.span.end),
+            speaker,
         })
     }
 }
@@ -391,6 +534,7 @@ mod tests {
     use super::*;
     use crate::output::{ResponseFormat, render};
     use crate::time::TimeSpan;
+    use crate::transcript::{Speaker, SpeakerTurn};
 
     fn json(transcript: &Transcript, options: &RenderOptions) -> String {
         render(transcript, ResponseFormat::Json, options).body
@@ -555,6 +699,84 @@ mod tests {
         ] {
             assert_eq!(bare_word(written), bare, "{written}");
         }
+    }
+
+    /// Two speakers, the second known by name, and a word of nobody.
+    fn talk() -> Transcript {
+        let mut segments =
+            vec![segment(0.0, 1.0, " Are you there?"), segment(1.0, 2.5, " Yes."), segment(4.0, 4.0, " Hm.")];
+        for (segment, speaker) in segments.iter_mut().zip([Some(SpeakerId(0)), Some(SpeakerId(1)), None]) {
+            segment.speaker = speaker;
+            segment.words.iter_mut().for_each(|word| word.speaker = speaker);
+        }
+        segments[1].overlapped = true;
+        segments[1].words[0].overlapped = true;
+        let mut talk = transcript(4.5, segments);
+        talk.speakers =
+            vec![Speaker::default(), Speaker { name: Some("Ann".into()), embedding: vec![0.6, 0.8] }];
+        talk
+    }
+
+    #[test]
+    fn diarized_json_is_as_openai_has_it() {
+        let options = RenderOptions { usage: UsageKind::Tokens, ..RenderOptions::default() };
+        assert_eq!(
+            render(&talk(), ResponseFormat::DiarizedJson, &options).body,
+            "{\"text\":\"Are you there? Yes. Hm.\",\"task\":\"transcribe\",\"duration\":4.5,\"segments\":[\
+             {\"type\":\"transcript.text.segment\",\"id\":\"seg_0\",\"start\":0.0,\"end\":1.0,\
+             \"text\":\" Are you there?\",\"speaker\":\"A\"},\
+             {\"type\":\"transcript.text.segment\",\"id\":\"seg_1\",\"start\":1.0,\"end\":2.5,\
+             \"text\":\" Yes.\",\"speaker\":\"Ann\"},\
+             {\"type\":\"transcript.text.segment\",\"id\":\"seg_2\",\"start\":4.0,\"end\":4.001,\
+             \"text\":\" Hm.\",\"speaker\":\"unknown\"}],\
+             \"usage\":{\"type\":\"tokens\",\"total_tokens\":50,\"input_tokens\":45,\
+             \"input_token_details\":{\"text_tokens\":0,\"audio_tokens\":45},\"output_tokens\":5}}"
+        );
+        let silence =
+            render(&transcript(1.5, Vec::new()), ResponseFormat::DiarizedJson, &RenderOptions::default());
+        assert_eq!(
+            silence.body,
+            "{\"text\":\"\",\"task\":\"transcribe\",\"duration\":1.5,\"segments\":[],\
+             \"usage\":{\"type\":\"duration\",\"seconds\":2}}"
+        );
+    }
+
+    #[test]
+    fn segments_and_words_say_who_speaks_them_when_asked() {
+        let options = RenderOptions { words: true, speakers: true, ..RenderOptions::default() };
+        let body: serde_json::Value = serde_json::from_str(&verbose_json(&talk(), &options)).unwrap();
+        let said = |list: &str| -> Vec<_> {
+            let items = body[list].as_array().unwrap().iter();
+            items.map(|item| (item["speaker"].clone(), item["overlap"].clone())).collect()
+        };
+        let pair = |speaker, overlap: bool| (serde_json::Value::from(speaker), overlap.into());
+        let (a, ann, nobody) = (pair(Some("A"), false), pair(Some("Ann"), true), pair(None, false));
+        assert_eq!(said("segments"), [a.clone(), ann.clone(), nobody.clone()]);
+        assert_eq!(said("words"), [a.clone(), a.clone(), a, ann, nobody]);
+        let plain = RenderOptions { words: true, ..RenderOptions::default() };
+        assert!(!verbose_json(&talk(), &plain).contains("speaker"));
+    }
+
+    #[test]
+    fn turns_name_their_speakers_and_embeddings_come_when_asked_for() {
+        let turn = |start, end, who| SpeakerTurn { span: TimeSpan::new(start, end), speaker: SpeakerId(who) };
+        let conversation = Conversation {
+            duration: 40_000,
+            turns: vec![turn(0, 16_000, 0), turn(8_000, 24_000, 1)],
+            speakers: talk().speakers,
+            warnings: Vec::new(),
+        };
+        let written = |embeddings| {
+            crate::output::render_turns(&conversation, crate::output::TurnsFormat::Json, None, embeddings)
+                .body
+        };
+        assert_eq!(
+            written(false),
+            "{\"task\":\"diarize\",\"duration\":2.5,\"speakers\":[{\"speaker\":\"A\",\"known\":false},\
+             {\"speaker\":\"Ann\",\"known\":true}],\"turns\":[{\"start\":0.0,\"end\":1.0,\"speaker\":\"A\"},\
+             {\"start\":0.5,\"end\":1.5,\"speaker\":\"Ann\"}],\"usage\":{\"type\":\"duration\",\"seconds\":3}}"
+        );
+        assert!(written(true).contains("\"known\":true,\"embedding\":[0.6,0.8]"));
     }
 
     #[test]

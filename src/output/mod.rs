@@ -2,20 +2,22 @@
 //!
 //! Pure but for the file that a long transcript lies in: a `Transcript` and what the client asked for go in, a content
 //! type and a body come out, written piece by piece. `json` knows OpenAI's field names, `subtitles` lays out SRT and
-//! WebVTT, `text` is the plain transcript, `reading` reads segments as often as a form asks, `pieces` trims text
+//! WebVTT, `text` is the plain transcript, `rttm` writes turns without text, `labels` names speakers, `reading` reads segments as often as a form asks, `pieces` trims text
 //! that arrives segment by segment. Seconds and `HH:MM:SS,mmm` exist only here. Knows nothing of HTTP,
 //! requests or models.
 
 pub mod json;
+pub mod labels;
 pub mod pieces;
 pub mod reading;
+pub mod rttm;
 pub mod subtitles;
 pub mod text;
 
 use std::io::{self, Write};
 
-use crate::time::SampleIndex;
-use crate::transcript::Transcript;
+use crate::time::{SampleIndex, TimeSpan};
+use crate::transcript::{Conversation, Transcript};
 use reading::Reading;
 
 /// Content type of the JSON answers; without a charset, as JSON is always UTF-8.
@@ -38,13 +40,16 @@ pub enum ResponseFormat {
     Vtt,
     /// Text, language, duration, segments and words.
     VerboseJson,
+    /// Text and segments, each of one speaker.
+    DiarizedJson,
 }
 
 impl ResponseFormat {
     /// Every format, in the order in which they are named to people.
-    pub const ALL: [Self; 5] = [Self::Json, Self::Text, Self::Srt, Self::VerboseJson, Self::Vtt];
+    pub const ALL: [Self; 6] =
+        [Self::Json, Self::Text, Self::Srt, Self::VerboseJson, Self::Vtt, Self::DiarizedJson];
 
-    /// The format called `name` (`json`, `text`, `srt`, `verbose_json`, `vtt`).
+    /// The format called `name` (`json`, `text`, `srt`, `verbose_json`, `vtt`, `diarized_json`).
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
@@ -57,13 +62,19 @@ impl ResponseFormat {
             Self::Srt => "srt",
             Self::Vtt => "vtt",
             Self::VerboseJson => "verbose_json",
+            Self::DiarizedJson => "diarized_json",
         }
+    }
+
+    /// Whether an answer of this form can say who speaks.
+    pub fn shows_speakers(self) -> bool {
+        !matches!(self, Self::Json | Self::Text)
     }
 
     /// Value of the `Content-Type` header.
     pub fn content_type(self) -> &'static str {
         match self {
-            Self::Json | Self::VerboseJson => JSON_TYPE,
+            Self::Json | Self::VerboseJson | Self::DiarizedJson => JSON_TYPE,
             Self::Text | Self::Srt | Self::Vtt => TEXT_TYPE,
         }
     }
@@ -71,7 +82,7 @@ impl ResponseFormat {
     /// Extension of a file that holds such an answer.
     pub fn extension(self) -> &'static str {
         match self {
-            Self::Json | Self::VerboseJson => "json",
+            Self::Json | Self::VerboseJson | Self::DiarizedJson => "json",
             Self::Text => "txt",
             Self::Srt => "srt",
             Self::Vtt => "vtt",
@@ -89,7 +100,7 @@ pub enum UsageKind {
     Tokens,
 }
 
-/// What a JSON answer holds besides the text. The other formats do not look at it.
+/// What an answer holds besides the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenderOptions {
     /// `verbose_json`: whether segments are listed.
@@ -100,13 +111,25 @@ pub struct RenderOptions {
     pub logprobs: bool,
     /// `json`: whether the languages heard are listed.
     pub languages: bool,
-    /// `json`: how usage is counted; translations have none.
+    /// `json`, `diarized_json`: how usage is counted; translations have none.
     pub usage: UsageKind,
+    /// `verbose_json`: whether segments and words say who speaks them.
+    pub speakers: bool,
+    /// `srt`, `vtt`: whether cues say who speaks them.
+    pub speaker_labels: bool,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { segments: true, words: false, logprobs: false, languages: false, usage: UsageKind::Duration }
+        Self {
+            segments: true,
+            words: false,
+            logprobs: false,
+            languages: false,
+            usage: UsageKind::Duration,
+            speakers: false,
+            speaker_labels: false,
+        }
     }
 }
 
@@ -133,9 +156,10 @@ pub fn write(
     match format {
         ResponseFormat::Json => json::json(&reading, options, out),
         ResponseFormat::VerboseJson => json::verbose_json(&reading, options, out),
+        ResponseFormat::DiarizedJson => json::diarized_json(&reading, options, out),
         ResponseFormat::Text => text::text(&reading, out),
-        ResponseFormat::Srt => subtitles::srt(&reading, out),
-        ResponseFormat::Vtt => subtitles::vtt(&reading, out),
+        ResponseFormat::Srt => subtitles::srt(&reading, options.speaker_labels, out),
+        ResponseFormat::Vtt => subtitles::vtt(&reading, options.speaker_labels, out),
     }?;
     reading.end()
 }
@@ -151,6 +175,51 @@ pub fn render(transcript: &Transcript, format: ResponseFormat, options: &RenderO
     Rendered { content_type: format.content_type(), body }
 }
 
+/// Shape of an answer without text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TurnsFormat {
+    /// Turns and speakers.
+    #[default]
+    Json,
+    /// A line of ten fields for each turn.
+    Rttm,
+}
+
+impl TurnsFormat {
+    /// Every format, in the order in which they are named to people.
+    pub const ALL: [Self; 2] = [Self::Json, Self::Rttm];
+
+    /// The format called `name` (`json`, `rttm`).
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// Its name in requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Rttm => "rttm",
+        }
+    }
+}
+
+/// Renders who spoke when; `file` is what the client calls the recording, `embeddings` whether JSON holds those of the
+/// speakers. A day of turns takes some megabytes.
+pub fn render_turns(
+    conversation: &Conversation,
+    format: TurnsFormat,
+    file: Option<&str>,
+    embeddings: bool,
+) -> Rendered {
+    let mut bytes = Vec::new();
+    let (content_type, written) = match format {
+        TurnsFormat::Json => (JSON_TYPE, json::turns(conversation, embeddings, &mut bytes)),
+        TurnsFormat::Rttm => (TEXT_TYPE, rttm::rttm(conversation, file, &mut bytes)),
+    };
+    written.expect("memory takes what it is given");
+    Rendered { content_type, body: String::from_utf8(bytes).expect("all formats write UTF-8") }
+}
+
 /// Samples as whole milliseconds, rounded to the nearest.
 fn milliseconds(at: SampleIndex) -> u64 {
     const SAMPLES_PER_MS: u64 = crate::time::SAMPLE_RATE as u64 / 1000;
@@ -160,6 +229,13 @@ fn milliseconds(at: SampleIndex) -> u64 {
 /// Samples as seconds, rounded to the millisecond.
 fn seconds(at: SampleIndex) -> f64 {
     milliseconds(at) as f64 / 1000.0
+}
+
+/// Start and end in seconds, a millisecond apart at least: some readers take an empty span for an error.
+fn edges(span: TimeSpan) -> (f64, f64) {
+    let start_ms = milliseconds(span.start);
+    let end_ms = milliseconds(span.end).max(start_ms + 1);
+    (start_ms as f64 / 1000.0, end_ms as f64 / 1000.0)
 }
 
 #[cfg(test)]
@@ -191,6 +267,7 @@ pub(crate) mod samples {
                 span: TimeSpan::new(span.start + index * step, span.start + (index + 1) * step),
                 probability: 0.75,
                 speaker: None,
+                overlapped: false,
             })
             .collect();
         Segment {
@@ -204,6 +281,7 @@ pub(crate) mod samples {
             compression_ratio: 1.25,
             no_speech_prob: 0.125,
             speaker: None,
+            overlapped: false,
         }
     }
 
@@ -217,6 +295,7 @@ pub(crate) mod samples {
             text_tokens: segments.iter().map(Segment::text_tokens).sum(),
             segments: segments.into(),
             turns: Vec::new(),
+            speakers: Vec::new(),
             dropped: Vec::new(),
             coverage: None,
             prompt_tokens: 0,

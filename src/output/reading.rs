@@ -12,19 +12,22 @@ use serde::{Serialize, Serializer};
 
 use crate::transcript::{Segment, Transcript};
 
+use super::labels::Labels;
 use super::pieces::Trimmer;
 
 /// One transcript, read pass by pass.
 pub struct Reading<'a> {
     /// What is read.
     pub transcript: &'a Transcript,
+    /// What its speakers are called.
+    pub labels: Labels,
     failure: RefCell<Option<io::Error>>,
 }
 
 impl<'a> Reading<'a> {
     /// Nothing is read yet.
     pub fn new(transcript: &'a Transcript) -> Self {
-        Self { transcript, failure: RefCell::new(None) }
+        Self { transcript, labels: Labels::new(&transcript.speakers), failure: RefCell::new(None) }
     }
 
     /// The segments in order, up to the first that cannot be read.

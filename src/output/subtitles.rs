@@ -1,12 +1,13 @@
 //! SubRip and WebVTT, to the byte as OpenAI's API writes them. Pure.
 //!
-//! One cue per segment, line feeds only, no byte order mark, hours always written. SRT ends with one line
+//! One cue per segment, which can say who speaks (`A: …`, and voice tags in WebVTT); line feeds only, no byte order mark, hours always written. SRT ends with one line
 //! feed more than its last cue needs; WebVTT does not.
 
 use std::io::{self, Write};
 
 use crate::transcript::Segment;
 
+use super::labels::Labels;
 use super::milliseconds;
 use super::reading::Reading;
 
@@ -14,8 +15,11 @@ use super::reading::Reading;
 ///
 /// # Errors
 /// What `out` gives.
-pub fn srt(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
-    for (cue, number) in cues(reading).zip(1_u64..) {
+pub fn srt(reading: &Reading<'_>, speakers: bool, out: &mut dyn Write) -> io::Result<()> {
+    for (mut cue, number) in cues(reading).zip(1_u64..) {
+        if let Some(name) = cue.speaker.as_deref().filter(|_| speakers) {
+            cue.text = format!("{}: {}", cue_text(name), cue.text);
+        }
         writeln!(out, "{number}")?;
         cue.write(out, ',')?;
     }
@@ -26,10 +30,13 @@ pub fn srt(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// What `out` gives.
-pub fn vtt(reading: &Reading<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn vtt(reading: &Reading<'_>, speakers: bool, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "WEBVTT\n")?;
     cues(reading).try_for_each(|mut cue| {
         cue.text = escaped(&cue.text);
+        if let Some(name) = cue.speaker.as_deref().filter(|_| speakers) {
+            cue.text = format!("<v {}>{}", annotation(name), cue.text);
+        }
         cue.write(out, '.')
     })
 }
@@ -39,15 +46,22 @@ struct Cue {
     start_ms: u64,
     end_ms: u64,
     text: String,
+    /// Who speaks it, if anybody seems to.
+    speaker: Option<String>,
 }
 
 impl Cue {
     /// A cue lasts at least a millisecond: WebVTT asks for an end after the start. `None` without text.
-    fn of(segment: &Segment) -> Option<Self> {
+    fn of(segment: &Segment, labels: &Labels) -> Option<Self> {
         let text = cue_text(&segment.text);
         let start_ms = milliseconds(segment.span.start);
         let end_ms = milliseconds(segment.span.end).max(start_ms + 1);
-        (!text.is_empty()).then_some(Self { start_ms, end_ms, text })
+        (!text.is_empty()).then(|| Self {
+            start_ms,
+            end_ms,
+            text,
+            speaker: labels.get(segment.speaker).map(str::to_owned),
+        })
     }
 
     fn write(&self, out: &mut dyn Write, decimal: char) -> io::Result<()> {
@@ -58,7 +72,7 @@ impl Cue {
 
 /// The segments that have text, as cues.
 fn cues(reading: &Reading<'_>) -> impl Iterator<Item = Cue> {
-    reading.segments().filter_map(|segment| Cue::of(&segment))
+    reading.segments().filter_map(|segment| Cue::of(&segment, &reading.labels))
 }
 
 /// `text` on one line, without anything that would end the cue or look like a time line; control characters, at
@@ -88,6 +102,11 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
+/// A name inside a tag, which ends at `>`: there all three marks are spelled as references (WebVTT, 4.2.2).
+fn annotation(name: &str) -> String {
+    cue_text(name).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 fn begins_reference(rest: &str) -> bool {
     let mut next = rest.bytes();
     let (first, second) = (next.next(), next.next());
@@ -107,7 +126,7 @@ mod tests {
     use super::super::samples::{segment, transcript};
     use super::{cue_text, timestamp};
     use crate::output::{RenderOptions, ResponseFormat, render};
-    use crate::transcript::Transcript;
+    use crate::transcript::{Speaker, SpeakerId, Transcript};
 
     fn srt(transcript: &Transcript) -> String {
         render(transcript, ResponseFormat::Srt, &RenderOptions::default()).body
@@ -170,6 +189,28 @@ mod tests {
         let cue = "&lt;b>R&D&lt;/b> & Q&A &amp;lt; &amp;#60; a &lt; b > c";
         assert_eq!(vtt(&marked), format!("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\n{cue}\n\n"));
         assert!(srt(&marked).contains("<b>R&D</b> & Q&A &lt; &#60; a < b > c"));
+    }
+
+    #[test]
+    fn cues_say_who_speaks_when_asked() {
+        let mut segments =
+            vec![segment(0.0, 1.0, " Hi <all>."), segment(1.0, 2.0, " Yes & no."), segment(2.0, 3.0, " Hm.")];
+        (segments[0].speaker, segments[1].speaker) = (Some(SpeakerId(0)), Some(SpeakerId(1)));
+        let mut told = transcript(3.0, segments);
+        let name = Some("R&D <b>\n-->".to_owned());
+        told.speakers = vec![Speaker { name, ..Speaker::default() }, Speaker::default()];
+        let labelled = RenderOptions { speaker_labels: true, ..RenderOptions::default() };
+        assert_eq!(
+            render(&told, ResponseFormat::Vtt, &labelled).body,
+            "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n<v R&amp;D &lt;b&gt; -&gt;>Hi &lt;all>.\n\n\
+             00:00:01.000 --> 00:00:02.000\n<v A>Yes & no.\n\n00:00:02.000 --> 00:00:03.000\nHm.\n\n"
+        );
+        assert_eq!(
+            render(&told, ResponseFormat::Srt, &labelled).body,
+            "1\n00:00:00,000 --> 00:00:01,000\nR&D <b> ->: Hi <all>.\n\n\
+             2\n00:00:01,000 --> 00:00:02,000\nA: Yes & no.\n\n3\n00:00:02,000 --> 00:00:03,000\nHm.\n\n\n"
+        );
+        assert!(!vtt(&told).contains("<v "));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Cancel, progress and finished segments: the only thing threaded through the pipeline.
 
+use std::sync::Arc;
+
 use crate::cancel::CancelToken;
 use crate::language::Language;
 use crate::time::SampleIndex;
@@ -16,7 +18,9 @@ pub enum Stage {
     Language,
     /// Recognition.
     Asr,
-    /// Putting the transcript together.
+    /// Telling speakers apart; runs beside the stages before.
+    Diarization,
+    /// Giving text to speakers.
     Merge,
 }
 
@@ -28,6 +32,7 @@ impl Stage {
             Self::Vad => "vad",
             Self::Language => "language",
             Self::Asr => "asr",
+            Self::Diarization => "diarization",
             Self::Merge => "merge",
         }
     }
@@ -39,6 +44,7 @@ impl Stage {
             Self::Vad => tracing::debug_span!("vad"),
             Self::Language => tracing::debug_span!("language"),
             Self::Asr => tracing::debug_span!("asr"),
+            Self::Diarization => tracing::debug_span!("diarization"),
             Self::Merge => tracing::debug_span!("merge"),
         }
     }
@@ -63,7 +69,7 @@ pub enum Event {
     Segment(Segment),
 }
 
-type Listener = Box<dyn Fn(Event) + Send + Sync>;
+type Listener = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Handed to `Pipeline::run` by whoever waits for the result.
 #[derive(Default)]
@@ -81,7 +87,12 @@ impl Control {
 
     /// Calls `listener` with each event, from the pipeline's thread; it must not block for long.
     pub fn with_listener(cancel: CancelToken, listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self { cancel, listener: Some(Box::new(listener)) }
+        Self { cancel, listener: Some(Arc::new(listener)) }
+    }
+
+    /// The same for a part of the work, which ends with the whole or by itself.
+    pub(super) fn part(&self) -> Self {
+        Self { cancel: self.cancel.part(), listener: self.listener.clone() }
     }
 
     /// Tells the listener.

@@ -84,7 +84,13 @@ mod tests {
     }
 
     fn segment(at: TimeSpan, words: &[TimeSpan]) -> Segment {
-        let word = |span: &TimeSpan| Word { text: " w".into(), span: *span, probability: 1.0, speaker: None };
+        let word = |span: &TimeSpan| Word {
+            text: " w".into(),
+            span: *span,
+            probability: 1.0,
+            speaker: None,
+            overlapped: false,
+        };
         Segment {
             span: at,
             text: " text".into(),

@@ -2,6 +2,7 @@
 
 use crate::asr::AsrError;
 use crate::audio::AudioError;
+use crate::diarization::DiarizationError;
 use crate::error::ErrorKind;
 use crate::models::ModelError;
 use crate::scratch::ScratchError;
@@ -30,6 +31,17 @@ pub enum PipelineError {
     /// Recognition failed.
     #[error(transparent)]
     Asr(#[from] AsrError),
+    /// The clip of a known speaker cannot be used.
+    #[error("the reference of known speaker {} {reason}", index + 1)]
+    Reference {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it, as the rest of a sentence.
+        reason: String,
+    },
+    /// Speakers could not be told apart.
+    #[error(transparent)]
+    Diarization(DiarizationError),
     /// The temporary file that holds a long transcript failed.
     #[error(transparent)]
     Storage(#[from] ScratchError),
@@ -44,7 +56,19 @@ impl PipelineError {
             Self::Incapable { .. } => ErrorKind::ModelIncapable,
             Self::Vad(error) => error.kind(),
             Self::Asr(error) => error.kind(),
+            Self::Reference { .. } => ErrorKind::InvalidRequest,
+            Self::Diarization(error) => error.kind(),
             Self::Storage(error) => error.kind(),
+        }
+    }
+}
+
+impl From<DiarizationError> for PipelineError {
+    fn from(error: DiarizationError) -> Self {
+        match error {
+            DiarizationError::Reference { index, reason } => Self::Reference { index, reason },
+            DiarizationError::Audio(error) => Self::Audio(error),
+            error => Self::Diarization(error),
         }
     }
 }

@@ -3,40 +3,55 @@
 //! `plan` decides everything before any work, `scan` finds speech and cuts it into chunks as it is asked,
 //! `recognise` sends chunks through the engine and puts their text in order, `review` and `coverage` decide what
 //! is heard again and what is left out, `findings` gathers that, `control` carries cancel,
-//! progress and finished segments. Blocking; called from a pipeline thread, never from an async one.
+//! progress and finished segments. Where a request asks who speaks (`speakers`), voices are told apart `beside` all that: `known`
+//! reads the clips of known ones, `speech_map` spares it the silence, and `merge` (with `floor` and `smoothing`) gives
+//! words to speakers. Blocking; called from a pipeline thread, never from an async one.
 
+mod beside;
 pub mod control;
 mod coverage;
 pub mod error;
 mod findings;
+mod floor;
+mod known;
+mod merge;
 pub mod plan;
 mod recognise;
 mod review;
 mod scan;
+mod smoothing;
+pub mod speakers;
+mod speech_map;
 
 pub use control::{Control, Event, Stage};
 pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
 pub use review::ReviewChecks;
+pub use speakers::{DiarizationOutcome, DiarizationRequest, KnownSpeaker, SpeakerOptions};
 
 /// Parts of a request, for the rooms above.
 pub use crate::asr::engine::Priority;
+pub use crate::diarization::{STEPS_MS, SpeakerLimits};
 pub use crate::vad::VadOptions;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::asr::engine::EnginePool;
-use crate::audio::AudioError;
 use crate::audio::decoding::{Decoding, Done};
+use crate::audio::{AudioError, PcmSpool};
+use crate::diarization::{Diarization, DiarizationError};
 use crate::error::ErrorKind;
 use crate::models::manager::{Lease, ModelManager};
 use crate::telemetry::metrics::WorkMetrics;
 use crate::time::{SampleIndex, ms_to_samples};
 use crate::transcript::Transcript;
 use crate::vad::{VadError, VoiceActivityDetector};
+use beside::{Diarized, Listener, beside};
 use plan::Plan;
 use recognise::Recording;
+use speakers::DiarizerFactory;
+use speech_map::SpeechMap;
 
 /// How much is decoded before a recording counts as sound, or all of a shorter one. What is no audio, or of a kind
 /// that nobody can decode, has shown itself by then.
@@ -60,6 +75,7 @@ pub struct Pipeline {
     options: PipelineOptions,
     models: Arc<ModelManager<EnginePool>>,
     vad_factory: VadFactory,
+    diarizers: Option<DiarizerFactory>,
     idle_vads: Mutex<Vec<Box<dyn VoiceActivityDetector>>>,
     metrics: WorkMetrics,
 }
@@ -72,7 +88,12 @@ impl Pipeline {
         vad_factory: VadFactory,
     ) -> Self {
         let metrics = WorkMetrics::default();
-        Self { options, models, vad_factory, idle_vads: Mutex::default(), metrics }
+        Self { options, models, vad_factory, diarizers: None, idle_vads: Mutex::default(), metrics }
+    }
+
+    /// The same, able to tell speakers apart.
+    pub fn with_diarizers(self, diarizers: DiarizerFactory) -> Self {
+        Self { diarizers: Some(diarizers), ..self }
     }
 
     /// The same, counting what it does.
@@ -86,13 +107,34 @@ impl Pipeline {
     /// Before `Event::Accepted` for what is wrong with the request or the file; afterwards for what goes wrong
     /// with the machine, and for limits and damage that decoding meets late.
     pub fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
+        self.ending(|| self.work(request, control))
+    }
+
+    /// Finds out who spoke when in one recording, without its text. Blocking.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn diarize(
+        &self,
+        request: &DiarizationRequest,
+        control: &Control,
+    ) -> Result<DiarizationOutcome, PipelineError> {
+        self.ending(|| self.listen(request, control))
+    }
+
+    /// Runs `work` and counts how it ended.
+    fn ending<T>(&self, work: impl FnOnce() -> Result<T, PipelineError>) -> Result<T, PipelineError> {
         let mut ending = Ending { metrics: &self.metrics, outcome: ErrorKind::Internal.name() };
-        let result = self.work(request, control);
+        let result = work();
         ending.outcome = result.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
         result
     }
 
-    fn work(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
+    fn work(&self, request: &Request, asked: &Control) -> Result<Outcome, PipelineError> {
+        // Whatever fails ends the rest of this request's work.
+        let control = &asked.part();
+        let listener = request.speakers.as_ref();
+        let listener = listener.map(|speakers| self.listener(speakers, control)).transpose()?;
         let engine = self.lease(request)?;
         let (mut clock, start) = (StageClock::new(self.metrics.clone()), Instant::now());
         let plan = Plan::new(request, &self.options, &engine)?;
@@ -101,25 +143,86 @@ impl Pipeline {
         let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
         let mut vad = self.vad()?;
         let spool = Arc::clone(decoding.spool());
-        let recording = Recording { spool: &spool, vad: vad.as_mut() };
-        let heard = hear(&plan, &engine, recording, control, &mut clock);
-        if heard.is_err() {
-            decoding.stop();
-        }
-        let outcome = first_cause(heard, decoding.finish());
+        let mut recognise = |map: Option<&SpeechMap>| {
+            let recording = Recording { spool: &spool, vad: vad.as_mut(), map };
+            let heard = hear(&plan, &engine, recording, control, &mut clock);
+            if heard.is_err() {
+                decoding.stop();
+            }
+            heard
+        };
+        let (heard, diarized) = match &listener {
+            None => (recognise(None), None),
+            Some(listener) => {
+                let (heard, diarized) = beside(listener, &spool, &control.cancel, |map| recognise(Some(map)));
+                (heard, Some(diarized))
+            }
+        };
+        let results = first_cause(heard, decoding.finish(), diarized);
         self.metrics.received(spool.len());
         if let Some(error) = spool.take_failure() {
             return Err(error.into());
         }
-        let (mut transcript, done) = outcome?;
+        let (mut transcript, done, diarized) = results?;
         self.give_back(vad);
-        if control.cancel.is_cancelled() {
+        if asked.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
+        }
+        if let Some((diarization, took)) = diarized {
+            clock.put(Stage::Diarization, took);
+            let attribute = || speakers::attribute(transcript, diarization, plan.attribution, &plan.scratch);
+            transcript = clock.time(Stage::Merge, attribute)?;
         }
         clock.put_first(Stage::Decode, done.took);
         self.metrics.transcribed(&engine.spec().id, transcript.duration, start.elapsed());
         transcript.warnings.splice(0..0, plan.warnings.into_iter().chain(done.decoded.warnings));
         Ok(Outcome { transcript, timings: clock.timings })
+    }
+
+    fn listen(
+        &self,
+        request: &DiarizationRequest,
+        asked: &Control,
+    ) -> Result<DiarizationOutcome, PipelineError> {
+        let control = asked.part();
+        let listener = self.listener(&request.speakers, &control)?;
+        let mut clock = StageClock::new(self.metrics.clone());
+        let audio = self.options.audio.clone();
+        let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
+        let spool = Arc::clone(decoding.spool());
+        let heard = wait_until_sound(&spool, &control).and_then(|()| {
+            // Voice activity alone would cost as much as it spares.
+            let diarized: Diarized = listener.listen(&spool, None, &control.cancel);
+            Ok(diarized?)
+        });
+        if heard.is_err() {
+            decoding.stop();
+        }
+        let results = first_cause(heard, decoding.finish(), None);
+        self.metrics.received(spool.len());
+        if let Some(error) = spool.take_failure() {
+            return Err(error.into());
+        }
+        let ((diarization, took), done, _) = results?;
+        if asked.cancel.is_cancelled() {
+            return Err(AudioError::Cancelled.into());
+        }
+        clock.put_first(Stage::Decode, done.took);
+        clock.put(Stage::Diarization, took);
+        let mut conversation = speakers::conversation(diarization, spool.len());
+        conversation.warnings = done.decoded.warnings;
+        Ok(DiarizationOutcome { conversation, timings: clock.timings })
+    }
+
+    /// Who tells the speakers of a request apart, knowing the voices that have names.
+    fn listener(&self, speakers: &SpeakerOptions, control: &Control) -> Result<Listener, PipelineError> {
+        let none = || DiarizationError::Model("none has been set up".to_owned());
+        let diarizers = self.diarizers.as_ref().ok_or_else(none)?;
+        Ok(Listener {
+            diarizer: diarizers()?,
+            known: known::voices(&speakers.known, &self.options.audio, &control.cancel)?,
+            options: speakers.over(&self.options.diarization),
+        })
     }
 
     /// Makes sure a voice activity detector can be had, and keeps it for the first request.
@@ -168,21 +271,36 @@ fn hear(
     control: &Control,
     clock: &mut StageClock,
 ) -> Result<Transcript, PipelineError> {
-    recording.spool.wait_for(SOUND_AFTER)?;
-    control.emit(Event::Accepted);
+    wait_until_sound(recording.spool, control)?;
     recognise::recognise(plan, engine, recording, control, clock)
 }
 
-/// Both results, or the error that came first: a recording that cannot be decoded further interrupts its
-/// readers, and a stage that fails stops the decoding; each then ends as cancelled, which says nothing.
+/// Waits until the recording has shown itself to be one, and says so.
+fn wait_until_sound(spool: &PcmSpool, control: &Control) -> Result<(), PipelineError> {
+    spool.wait_for(SOUND_AFTER)?;
+    control.emit(Event::Accepted);
+    Ok(())
+}
+
+/// What a request's threads gave: what was heard, how decoding went, and who spoke when, if that was asked.
+type Results<T> = (T, Done, Option<(Diarization, Duration)>);
+
+/// All results, or the error that came first: a recording that cannot be decoded further interrupts its readers, and a
+/// stage that fails stops the others; each then ends as cancelled, which says nothing.
 fn first_cause<T>(
     heard: Result<T, PipelineError>,
     decoded: Result<Done, AudioError>,
-) -> Result<(T, Done), PipelineError> {
-    match (heard, decoded) {
-        (Ok(heard), Ok(decoded)) => Ok((heard, decoded)),
-        (Err(error), Ok(_) | Err(AudioError::Cancelled)) => Err(error),
-        (_, Err(error)) => Err(error.into()),
+    diarized: Option<Diarized>,
+) -> Result<Results<T>, PipelineError> {
+    match (heard, decoded, diarized.transpose()) {
+        (Ok(heard), Ok(decoded), Ok(diarized)) => Ok((heard, decoded, diarized)),
+        (heard, decoded, diarized) => {
+            let decoded = decoded.err().map(PipelineError::from);
+            let diarized = diarized.err().map(PipelineError::from);
+            let mut errors: Vec<_> = decoded.into_iter().chain(heard.err()).chain(diarized).collect();
+            let cause = errors.iter().position(|error| error.kind() != ErrorKind::Cancelled);
+            Err(errors.swap_remove(cause.unwrap_or(0)))
+        }
     }
 }
 
@@ -203,6 +321,12 @@ impl StageClock {
     fn put_first(&mut self, stage: Stage, took: Duration) {
         self.metrics.stage(stage.name(), took);
         self.timings.insert(0, (stage, took));
+    }
+
+    /// Notes a stage that kept its own time beside the others.
+    fn put(&mut self, stage: Stage, took: Duration) {
+        self.metrics.stage(stage.name(), took);
+        self.timings.push((stage, took));
     }
 
     fn time<R>(&mut self, stage: Stage, work: impl FnOnce() -> R) -> R {
@@ -234,7 +358,7 @@ mod tests {
     use crate::asr::AsrError;
 
     fn kind(heard: Result<(), PipelineError>, decoded: Result<Done, AudioError>) -> ErrorKind {
-        first_cause(heard, decoded).unwrap_err().kind()
+        first_cause(heard, decoded, None).unwrap_err().kind()
     }
 
     #[test]
@@ -246,5 +370,17 @@ mod tests {
         assert_eq!(kind(Err(engine()), Err(cancelled())), ErrorKind::Internal);
         assert_eq!(kind(Err(cancelled().into()), Err(cancelled())), ErrorKind::Cancelled);
         assert_eq!(kind(Ok(()), Err(too_long())), ErrorKind::AudioTooLong);
+
+        let with = |heard, decoded, diarized| first_cause::<()>(heard, decoded, Some(Err(diarized)));
+        let stopped = || DiarizationError::Audio(cancelled());
+        let broken = || DiarizationError::Model("broken".into());
+        let error = with(Err(cancelled().into()), Err(cancelled()), broken()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ModelUnusable);
+        let error = with(Err(cancelled().into()), Err(too_long()), stopped()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AudioTooLong);
+        let error = with(Err(engine()), Err(cancelled()), stopped()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        let error = with(Err(cancelled().into()), Err(cancelled()), stopped()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
     }
 }

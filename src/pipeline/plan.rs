@@ -3,6 +3,7 @@
 use crate::asr::engine::{EnginePool, Priority};
 use crate::asr::{DecodingOptions, TranscriberSpec};
 use crate::audio::{AudioOptions, AudioSource};
+use crate::diarization::DiarizationOptions;
 use crate::language::Language;
 use crate::models::manager::Lease;
 use crate::scratch::Scratch;
@@ -11,6 +12,7 @@ use crate::vad::{ChunkOptions, VadOptions};
 
 use super::PipelineError;
 use super::review::ReviewChecks;
+use super::speakers::{Attribution, SpeakerOptions};
 
 /// What holds for every request unless it says otherwise.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct PipelineOptions {
     pub decoding: DecodingOptions,
     /// What is checked of their text.
     pub checks: ReviewChecks,
+    /// How speakers are told apart.
+    pub diarization: DiarizationOptions,
 }
 
 /// How the recording is cut (`chunking_strategy`).
@@ -70,6 +74,8 @@ pub struct Request {
     pub guard: Option<bool>,
     /// Whether speech without text is looked for and heard again, or `None` as configured.
     pub coverage: Option<bool>,
+    /// What is said of the speakers, or `None` not to tell them apart.
+    pub speakers: Option<SpeakerOptions>,
 }
 
 impl Request {
@@ -91,6 +97,7 @@ impl Request {
             priority: Priority::default(),
             guard: None,
             coverage: None,
+            speakers: None,
         }
     }
 }
@@ -107,6 +114,8 @@ pub(crate) struct Plan {
     pub chunks: ChunkOptions,
     /// How chunks are decoded; its language is set once it is known.
     pub decoding: DecodingOptions,
+    /// How words get their speakers, where those are told apart.
+    pub attribution: Attribution,
     /// Whether the tokens of the text are kept.
     pub tokens: bool,
     /// Where a long transcript is kept.
@@ -134,7 +143,8 @@ impl Plan {
             prompt: request.prompt.clone(),
             temperature: request.temperature,
             beam_size: request.beam_size.unwrap_or(options.decoding.beam_size),
-            word_times: request.word_times,
+            // Speakers are given to words.
+            word_times: request.word_times || request.speakers.is_some(),
             ..options.decoding.clone()
         };
         Ok(Self {
@@ -149,6 +159,10 @@ impl Plan {
                 ..options.chunks
             },
             decoding,
+            attribution: Attribution {
+                smoothing: request.speakers.as_ref().is_none_or(|speakers| speakers.smoothing),
+                words: request.word_times,
+            },
             tokens: request.tokens,
             scratch: options.audio.scratch.clone(),
             condition_on_previous_text: request.condition_on_previous_text,

@@ -18,6 +18,7 @@ use super::findings::Findings;
 use super::plan::Plan;
 use super::review::{Case, Hearing, Review, Reviewed, Step};
 use super::scan::{ChunkScan, Found, Polled};
+use super::speech_map::SpeechMap;
 use super::{Control, Event, PipelineError, Stage, StageClock};
 
 /// How much of a recording is listened to for its language, from the first speech on: so much is decoded within
@@ -36,6 +37,8 @@ pub struct Recording<'a> {
     pub spool: &'a Arc<PcmSpool>,
     /// Reset before every use.
     pub vad: &'a mut dyn VoiceActivityDetector,
+    /// Told where speech may be, for others.
+    pub map: Option<&'a SpeechMap>,
 }
 
 /// Recognises everything that is spoken in `recording`.
@@ -46,9 +49,9 @@ pub fn recognise(
     control: &Control,
     clock: &mut StageClock,
 ) -> Result<Transcript, PipelineError> {
-    let Recording { spool, vad } = recording;
+    let Recording { spool, vad, map } = recording;
     let session = engine.session(control.cancel.clone(), plan.priority);
-    let mut scan = ChunkScan::new(spool, vad, (plan.vad, plan.chunks), &control.cancel);
+    let mut scan = ChunkScan::new(spool, vad, (plan.vad, plan.chunks), &control.cancel).telling(map);
     let (language, language_probability) = match plan.language {
         Some(language) => (language, None),
         None => {
@@ -91,6 +94,7 @@ pub fn recognise(
         duration: spool.len(),
         segments: heard.segments,
         turns: Vec::new(),
+        speakers: Vec::new(),
         prompt_tokens: heard.prompt_tokens,
         text_tokens: heard.text_tokens,
         warnings: heard.findings.warnings(),
@@ -419,7 +423,8 @@ mod tests {
     #[test]
     fn text_comes_back_to_the_times_at_which_it_was_spoken() {
         let at = TimeSpan::new;
-        let word = |span| Word { text: " w".into(), span, probability: 1.0, speaker: None };
+        let word =
+            |span| Word { text: " w".into(), span, probability: 1.0, speaker: None, overlapped: false };
         let segment = Segment {
             span: at(10, 420),
             text: " w w w".into(),

@@ -439,6 +439,7 @@ mod tests {
             span: span(*start, *end),
             probability: 1.0,
             speaker: None,
+            overlapped: false,
         });
         let (start, end) = (times[0].0, times[times.len() - 1].1);
         Segment { words: words.collect(), ..segment(start, end, text) }

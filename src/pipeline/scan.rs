@@ -8,6 +8,7 @@ use crate::time::{Chunk, SampleIndex, TimeSpan};
 use crate::vad::{ChunkOptions, Chunker, RegionBuilder, SpeechLog, VadOptions, VoiceActivityDetector};
 
 use super::PipelineError;
+use super::speech_map::{SpeechMap, Telling};
 
 /// Windows of the detector that are read from the spool at once: about 4 s.
 const WINDOWS_PER_READ: usize = 128;
@@ -47,6 +48,8 @@ pub struct ChunkScan<'a> {
     speech: SpeechLog,
     samples: Vec<f32>,
     probabilities: Vec<f32>,
+    /// Told what is heard.
+    map: Option<Telling<'a>>,
 }
 
 impl<'a> ChunkScan<'a> {
@@ -69,8 +72,14 @@ impl<'a> ChunkScan<'a> {
             speech: SpeechLog::default(),
             samples: Vec::new(),
             probabilities: Vec::new(),
+            map: None,
             vad,
         }
+    }
+
+    /// The same, telling `map` where speech may be. Dropped before the end of the recording, it gives the map up.
+    pub fn telling(self, map: Option<&'a SpeechMap>) -> Self {
+        Self { map: map.map(Telling), ..self }
     }
 
     /// The next chunk, if it is found within the next few seconds of the recording.
@@ -120,6 +129,9 @@ impl<'a> ChunkScan<'a> {
         self.probabilities.clear();
         self.vad.probabilities(&self.samples, &mut self.probabilities)?;
         self.position = end;
+        if let Some(Telling(map)) = &self.map {
+            map.extend(&self.probabilities, self.vad.spec().window, end);
+        }
         for probability in &self.probabilities {
             if let Some(region) = builder.push(*probability) {
                 self.speech.push(&region);
@@ -132,6 +144,9 @@ impl<'a> ChunkScan<'a> {
 
     fn close(&mut self) {
         let Some((builder, mut chunker)) = self.open.take() else { return };
+        if let Some(Telling(map)) = &self.map {
+            map.finish();
+        }
         for region in builder.finish(self.position) {
             self.speech.push(&region);
             let chunks = chunker.push(region);

@@ -182,9 +182,9 @@ mod tests {
     prop_compose! {
         fn word()(
             text in "\\PC{0,12}", span in span(), probability in 0_f32..=1.0,
-            speaker in prop::option::of(any::<u32>()),
+            speaker in prop::option::of(any::<u32>()), overlapped: bool,
         ) -> Word {
-            Word { text, span, probability, speaker: speaker.map(SpeakerId) }
+            Word { text, span, probability, speaker: speaker.map(SpeakerId), overlapped }
         }
     }
 
@@ -201,12 +201,12 @@ mod tests {
             numbers in prop::array::uniform4(prop_oneof![
                 Just(f32::INFINITY), Just(f32::NEG_INFINITY), -100_f32..100.0,
             ]),
-            speaker in prop::option::of(any::<u32>()),
+            speaker in prop::option::of(any::<u32>()), overlapped: bool,
         ) -> Segment {
             let [temperature, avg_logprob, compression_ratio, no_speech_prob] = numbers;
             Segment {
                 span, text, tokens, words, seek, temperature, avg_logprob, compression_ratio, no_speech_prob,
-                speaker: speaker.map(SpeakerId),
+                speaker: speaker.map(SpeakerId), overlapped,
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The HTTP server as a black box, over a scripted backend. One module per route or concern.
 
 mod auth;
+mod diarizations;
 mod disconnect;
 mod encodings;
 mod health;
@@ -9,6 +10,7 @@ mod malformed;
 mod metrics;
 mod models;
 mod routes;
+mod speakers;
 mod stopping;
 mod stream;
 mod support;

@@ -96,7 +96,8 @@ fn cases() -> Vec<Case> {
         // The fields.
         ("an unknown format", with(&[("response_format", "foo")]), 400, Some("response_format")),
         ("a format in capitals", with(&[("response_format", "JSON")]), 400, Some("response_format")),
-        ("diarized_json", with(&[("response_format", "diarized_json")]), 400, Some("response_format")),
+        ("speakers in plain json", with(&[("diarize", "true")]), 400, Some("diarize")),
+        ("half a speaker", with(&[("num_speakers", "1.5")]), 400, Some("num_speakers")),
         (
             "two formats",
             with(&[("response_format", "srt"), ("response_format", "vtt")]),

@@ -12,11 +12,15 @@ use diarist::language::Language;
 use diarist::models::ModelError;
 use diarist::models::catalogue::{ModelSpec, Role};
 use diarist::models::manager::{ModelState, ModelStatus};
-use diarist::pipeline::{Control, Event, Outcome, PipelineError, Request, Stage};
+use diarist::pipeline::{
+    Control, DiarizationOutcome, DiarizationRequest, Event, Outcome, PipelineError, Request, SpeakerOptions,
+    Stage,
+};
 use diarist::scratch::Scratch;
 use diarist::time::{TimeSpan, seconds_to_samples};
 use diarist::transcript::{
-    Coverage, DropReason, DroppedText, Segment, Segments, Task, Token, Transcript, Word,
+    Conversation, Coverage, DropReason, DroppedText, Segment, Segments, Speaker, SpeakerId, SpeakerTurn,
+    Task, Token, Transcript, Word,
 };
 use serde_json::Value;
 
@@ -55,11 +59,22 @@ pub struct Script {
 pub struct Seen {
     pub request: Request,
     pub bytes: Vec<u8>,
+    /// Those of the known speakers.
+    pub clips: Vec<Vec<u8>>,
+}
+
+/// One call of `diarize`.
+#[derive(Clone)]
+pub struct SeenTurns {
+    pub request: DiarizationRequest,
+    pub bytes: Vec<u8>,
+    pub clips: Vec<Vec<u8>>,
 }
 
 pub struct FakeBackend {
     script: Script,
     pub seen: Mutex<Vec<Seen>>,
+    pub seen_turns: Mutex<Vec<SeenTurns>>,
     pub cancelled: AtomicBool,
     pub released: AtomicBool,
 }
@@ -80,7 +95,8 @@ impl Backend for FakeBackend {
     fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
         let bytes = std::fs::read(&request.source.path).expect("the upload lies where the request says");
         let is_audio = bytes.starts_with(b"RIFF");
-        self.seen.lock().unwrap().push(Seen { request: request.clone(), bytes });
+        let clips = request.speakers.as_ref().map(clips).unwrap_or_default();
+        self.seen.lock().unwrap().push(Seen { request: request.clone(), bytes, clips });
         if self.script.panic {
             panic!("scripted");
         }
@@ -90,7 +106,11 @@ impl Backend for FakeBackend {
         if !is_audio {
             return Err(AudioError::Undecodable("no known container".into()).into());
         }
-        let segments = if self.script.silent { Vec::new() } else { self.script.segments() };
+        let mut segments = if self.script.silent { Vec::new() } else { self.script.segments() };
+        if request.speakers.is_some() {
+            cast(&mut segments);
+        }
+        let speakers = request.speakers.as_ref().map(speakers).unwrap_or_default();
         let tell = |event| {
             if !self.script.mute {
                 control.emit(event)
@@ -116,6 +136,7 @@ impl Backend for FakeBackend {
                 text_tokens: segments.iter().map(Segment::text_tokens).sum(),
                 segments: stored(segments, request.source.path.parent().expect("uploads lie in a folder")),
                 turns: Vec::new(),
+                speakers,
                 dropped: if request.guard == Some(true) { vec![dropped()] } else { Vec::new() },
                 coverage: (request.coverage == Some(true)).then(coverage),
                 prompt_tokens: 0,
@@ -125,9 +146,45 @@ impl Backend for FakeBackend {
         })
     }
 
+    fn diarize(
+        &self,
+        request: &DiarizationRequest,
+        control: &Control,
+    ) -> Result<DiarizationOutcome, PipelineError> {
+        let bytes = std::fs::read(&request.source.path).expect("the upload lies where the request says");
+        let is_audio = bytes.starts_with(b"RIFF");
+        let clips = clips(&request.speakers);
+        self.seen_turns.lock().unwrap().push(SeenTurns { request: request.clone(), bytes, clips });
+        assert!(!self.script.panic, "scripted");
+        if let Some(refuse) = self.script.refuse {
+            return Err(refuse());
+        }
+        if !is_audio {
+            return Err(AudioError::Undecodable("no known container".into()).into());
+        }
+        self.wait(control)?;
+        let mut conversation =
+            Conversation { duration: seconds_to_samples(DURATION), ..Conversation::default() };
+        if !self.script.silent {
+            conversation.turns = vec![turn(0.0, 1.25, 0), turn(1.0, 2.5, 1), turn(2.5, 3.7, 0)];
+            conversation.speakers = speakers(&request.speakers);
+        }
+        let timings =
+            vec![(Stage::Decode, Duration::from_millis(2)), (Stage::Diarization, Duration::from_millis(3))];
+        Ok(DiarizationOutcome { conversation, timings })
+    }
+
     fn models(&self) -> Vec<ModelSpec> {
         assert!(!self.script.panic_in_handler, "scripted");
-        ["tiny", "org/name tiny:q8", "whisper-1", "gpt-4o-transcribe", "gpt-transcribe"].map(spec).to_vec()
+        let ids = [
+            "tiny",
+            "org/name tiny:q8",
+            "whisper-1",
+            "gpt-4o-transcribe",
+            "gpt-4o-transcribe-diarize",
+            "gpt-transcribe",
+        ];
+        ids.map(spec).to_vec()
     }
 
     fn resolve(&self, name: &str) -> Result<ModelSpec, ModelError> {
@@ -166,6 +223,34 @@ impl FakeBackend {
         }
         Ok(())
     }
+}
+
+/// The bytes of the known speakers' clips, which must be there while the work goes on.
+fn clips(speakers: &SpeakerOptions) -> Vec<Vec<u8>> {
+    let read = |path: &std::path::Path| std::fs::read(path).expect("clips lie where the request says");
+    speakers.known.iter().map(|known| read(&known.clip.path)).collect()
+}
+
+/// The second of two speakers is the first known one, if there is any.
+fn speakers(options: &SpeakerOptions) -> Vec<Speaker> {
+    let name = options.known.first().map(|known| known.name.clone());
+    vec![Speaker { name: None, embedding: vec![1.0, 0.0] }, Speaker { name, embedding: vec![0.6, 0.8] }]
+}
+
+/// The speakers take turns, and the first goes on speaking for a while.
+fn cast(segments: &mut [Segment]) {
+    for (segment, index) in segments.iter_mut().zip(0..) {
+        segment.speaker = Some(SpeakerId(index % 3 % 2));
+        segment.overlapped = index == 1;
+        for word in &mut segment.words {
+            (word.speaker, word.overlapped) = (segment.speaker, segment.overlapped);
+        }
+    }
+}
+
+fn turn(start: f64, end: f64, speaker: u32) -> SpeakerTurn {
+    let span = TimeSpan::new(seconds_to_samples(start), seconds_to_samples(end));
+    SpeakerTurn { span, speaker: SpeakerId(speaker) }
 }
 
 fn spec(id: &str) -> ModelSpec {
@@ -221,7 +306,13 @@ fn segment(start: f64, end: f64, pieces: &[&str]) -> Segment {
         .collect();
     let words = text
         .split_whitespace()
-        .map(|word| Word { text: format!(" {word}"), span, probability: 0.5, speaker: None })
+        .map(|word| Word {
+            text: format!(" {word}"),
+            span,
+            probability: 0.5,
+            speaker: None,
+            overlapped: false,
+        })
         .collect();
     Segment {
         span,
@@ -234,6 +325,7 @@ fn segment(start: f64, end: f64, pieces: &[&str]) -> Segment {
         compression_ratio: 1.0,
         no_speech_prob: 0.0,
         speaker: None,
+        overlapped: false,
     }
 }
 
@@ -272,6 +364,7 @@ pub fn spawn_with(script: Script, change: impl FnOnce(&mut ApiOptions)) -> App {
     let backend = Arc::new(FakeBackend {
         script,
         seen: Mutex::default(),
+        seen_turns: Mutex::default(),
         cancelled: AtomicBool::new(false),
         released: AtomicBool::new(false),
     });
@@ -307,6 +400,12 @@ impl App {
 
     pub fn translate(&self, fields: &[(&str, &str)]) -> Answer {
         self.post("/v1/audio/translations", &speech_form(fields))
+    }
+
+    /// A request for turns with these fields and a recording.
+    pub fn diarize(&self, fields: &[(&str, &str)]) -> Answer {
+        let form = fields.iter().fold(Form::new(), |form, (name, value)| form.text(name, value));
+        self.post("/v1/audio/diarizations", &form.file("talk one.wav", WAV))
     }
 
     pub fn post(&self, path: &str, form: &Form) -> Answer {

@@ -10,4 +10,5 @@ mod packing;
 mod panics;
 mod scenes;
 mod sentences;
+mod speakers;
 mod support;

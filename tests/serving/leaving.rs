@@ -118,3 +118,19 @@ fn while_speech_is_recognised() {
     }
     assert!(server.transcribe(&hello(), &[]).text.contains(SAID));
 }
+
+#[test]
+fn while_speakers_are_told_apart() {
+    let (server, speech) = (narrow(&[]), speech());
+    for leave in BOTH {
+        let mut stream = server.send(&speech, &[("stream", "true"), ("response_format", "diarized_json")]);
+        read_until(&mut stream, "HTTP/1.1 200");
+        leaves_nothing(&server, "diarization beside recognition, as a stream", leave, stream);
+
+        let stream = server.send_for_turns(&speech, &[]);
+        // The upload, and the decoded sound.
+        eventually("it is at work", || server.open_files() >= 2);
+        leaves_nothing(&server, "diarization", leave, stream);
+    }
+    assert!(server.transcribe(&hello(), &[]).text.contains(SAID));
+}

@@ -122,6 +122,21 @@ impl Server {
         Answer::read(&mut self.send(recording, fields))
     }
 
+    /// Sends all of a request for turns; the answer is left to be read.
+    pub fn send_for_turns(&self, recording: &[u8], fields: &[(&str, &str)]) -> TcpStream {
+        let mut stream = self.connect();
+        let body = form(recording, fields);
+        let head = post_head(body.len(), "").replace("/audio/transcriptions", "/audio/diarizations");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+        stream
+    }
+
+    /// A request for turns from beginning to end.
+    pub fn diarize(&self, recording: &[u8], fields: &[(&str, &str)]) -> Answer {
+        Answer::read(&mut self.send_for_turns(recording, fields))
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         let mut stream = self.connect();
         stream.write_all(get_head(path, "").as_bytes()).unwrap();

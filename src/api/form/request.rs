@@ -9,12 +9,12 @@ use crate::api::answer::Endpoint;
 use crate::api::error::{ApiError, shown};
 use crate::error::ErrorKind;
 use crate::language::Language;
-use crate::output::{RenderOptions, ResponseFormat, UsageKind};
+use crate::output::{RenderOptions, ResponseFormat, TurnsFormat, UsageKind};
 use crate::pipeline::{Chunking, Priority, Request, VadOptions};
 use crate::transcript::{Task, Warning};
 
-use super::data_url;
 use super::fields::{Fields, ObjectField};
+use super::speakers::{self, Named, SpeakerFields};
 
 /// Longest model name, in bytes.
 const MAX_MODEL_NAME: usize = 200;
@@ -27,8 +27,8 @@ const MAX_VAD_MS: u64 = 60_000;
 /// How far below its threshold a voice activity probability must fall to count as silence; Silero's own
 /// `get_speech_timestamps` has it so.
 const NEG_THRESHOLD_GAP: f32 = 0.15;
-/// Speakers that can be named.
-const MAX_SPEAKERS: usize = 4;
+/// OpenAI's model that tells speakers apart: in every form that can say so, it does here.
+const DIARIZING_MODEL: &str = "gpt-4o-transcribe-diarize";
 
 /// What a client asked for.
 #[derive(Debug)]
@@ -41,8 +41,52 @@ pub struct SpeechRequest {
     pub render: RenderOptions,
     /// Whether the answer is a stream of events.
     pub stream: bool,
+    /// Voices with names, for `request.speakers`, once their clips lie in files; empty where nobody asks who speaks.
+    pub known: Vec<Named>,
     /// What was not acted on.
     pub warnings: Vec<Warning>,
+}
+
+/// What a client asked for who wants turns without text.
+#[derive(Debug)]
+pub struct TurnsRequest {
+    /// What is said of the speakers.
+    pub speakers: SpeakerFields,
+    /// For the answer.
+    pub format: TurnsFormat,
+    /// Whether the answer holds what the voices are like.
+    pub embeddings: bool,
+    /// Its place in the line.
+    pub priority: Priority,
+    /// What was not acted on.
+    pub warnings: Vec<Warning>,
+}
+
+/// Parses the `fields` of a request for turns; `ignored` names those that the route does not know.
+///
+/// # Errors
+/// As `parse`.
+pub fn parse_turns(fields: &Fields, ignored: &[String]) -> Result<TurnsRequest, ApiError> {
+    let name = fields.text("response_format")?;
+    let format = name.map_or(Ok(TurnsFormat::default()), |name| {
+        let known = TurnsFormat::ALL.map(TurnsFormat::name).join("` or `");
+        TurnsFormat::parse(name).ok_or_else(|| {
+            let name = shown(name);
+            invalid("response_format", format!("`{name}` is no response format here; use `{known}`"))
+        })
+    })?;
+    let embeddings = boolean(fields, "embeddings")?.unwrap_or(false);
+    if embeddings && format != TurnsFormat::Json {
+        let message = "`embeddings` needs the response format `json`".to_owned();
+        return Err(invalid("embeddings", message));
+    }
+    Ok(TurnsRequest {
+        speakers: speakers::speakers(fields)?,
+        format,
+        embeddings,
+        priority: priority(fields)?,
+        warnings: ignored.iter().map(|name| unknown_field(name)).collect(),
+    })
 }
 
 /// Parses the `fields` of a request to `endpoint` into `request`, whose source and model are set. `ignored`
@@ -57,17 +101,23 @@ pub fn parse(
     request: Request,
 ) -> Result<SpeechRequest, ApiError> {
     let model = request.model.clone();
-    let format = response_format(fields)?;
+    let format = response_format(endpoint, fields)?;
     let stream = boolean(fields, "stream")?.unwrap_or(false);
     let include = include(fields)?;
     let granularities = granularities(fields)?;
-    if stream && !matches!(format, ResponseFormat::Json | ResponseFormat::Text) {
+    let can_stream =
+        matches!(format, ResponseFormat::Json | ResponseFormat::Text | ResponseFormat::DiarizedJson);
+    if stream && !can_stream {
         return Err(unsupported(
             "response_format",
-            format!("`{}` cannot be streamed; stream `json` or `text`, or leave `stream` out", format.name()),
+            format!(
+                "`{}` cannot be streamed; stream `json`, `text` or `diarized_json`, or leave `stream` out",
+                format.name()
+            ),
         ));
     }
-    if include.logprobs && format != ResponseFormat::Json && !stream {
+    let has_logprobs = format == ResponseFormat::Json || stream && format == ResponseFormat::Text;
+    if include.logprobs && !has_logprobs {
         return Err(unsupported(
             "include",
             format!("`logprobs` needs the response format `json`, not `{}`", format.name()),
@@ -76,7 +126,8 @@ pub fn parse(
     let words = granularities.words && format == ResponseFormat::VerboseJson;
     let mut warnings: Vec<Warning> = ignored.iter().map(|name| unknown_field(name)).collect();
     let chunking = chunking(fields, &mut warnings)?;
-    known_speakers(fields, &mut warnings)?;
+    let shown_speakers = shown_speakers(fields, &model, format)?;
+    let speakers = asked_speakers(fields, shown_speakers, &mut warnings)?;
     let prompt = prompt(fields, &mut warnings)?;
     let request = Request {
         task: endpoint.task(),
@@ -93,6 +144,7 @@ pub fn parse(
         priority: priority(fields)?,
         guard: boolean(fields, "guard")?,
         coverage: boolean(fields, "coverage")?,
+        speakers: speakers.as_ref().map(|speakers| speakers.options.clone()),
         ..request
     };
     // Streams count tokens whatever the model: their schema knows nothing else.
@@ -103,8 +155,11 @@ pub fn parse(
         logprobs: include.logprobs,
         languages: model == "gpt-transcribe" && request.task == Task::Transcribe,
         usage: if counts_tokens { UsageKind::Tokens } else { UsageKind::Duration },
+        speakers: speakers.is_some(),
+        speaker_labels: shown_speakers == ShownSpeakers::Labelled,
     };
-    Ok(SpeechRequest { request, format, render, stream, warnings })
+    let known = speakers.map(|speakers| speakers.known).unwrap_or_default();
+    Ok(SpeechRequest { request, format, render, stream, known, warnings })
 }
 
 /// The model's name, within bounds.
@@ -118,13 +173,12 @@ pub fn model_name(name: &str) -> Result<&str, ApiError> {
     Ok(name)
 }
 
-fn response_format(fields: &Fields) -> Result<ResponseFormat, ApiError> {
+fn response_format(endpoint: Endpoint, fields: &Fields) -> Result<ResponseFormat, ApiError> {
     let Some(name) = fields.text("response_format")? else { return Ok(ResponseFormat::default()) };
-    if name == "diarized_json" {
+    if endpoint == Endpoint::Translations && name == ResponseFormat::DiarizedJson.name() {
         return Err(unsupported(
             "response_format",
-            "`diarized_json` is not available: this build does not tell speakers apart yet; use `json` or \
-             `verbose_json`",
+            format!("`{name}` is for transcriptions alone; use `json` or `verbose_json` for a translation"),
         ));
     }
     ResponseFormat::parse(name).ok_or_else(|| {
@@ -133,8 +187,76 @@ fn response_format(fields: &Fields) -> Result<ResponseFormat, ApiError> {
     })
 }
 
+/// How an answer says who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ShownSpeakers {
+    /// Not at all.
+    No,
+    /// In fields of their own, or by where cues end.
+    Told,
+    /// In the text of cues.
+    Labelled,
+}
+
+fn shown_speakers(fields: &Fields, model: &str, format: ResponseFormat) -> Result<ShownSpeakers, ApiError> {
+    let (diarize, labels) = (boolean(fields, "diarize")?, boolean(fields, "speaker_labels")?);
+    let name = format.name();
+    let has_cues = matches!(format, ResponseFormat::Srt | ResponseFormat::Vtt);
+    if labels == Some(true) && !has_cues {
+        return Err(invalid(
+            "speaker_labels",
+            format!("`speaker_labels` is for `srt` and `vtt`, not `{name}`"),
+        ));
+    }
+    if labels == Some(true) && diarize == Some(false) {
+        let message = "`speaker_labels` needs to know who speaks; leave `diarize` out, or set it";
+        return Err(invalid("speaker_labels", message.to_owned()));
+    }
+    if diarize == Some(true) && !format.shows_speakers() {
+        let message =
+            format!("`{name}` has no room for speakers; use `diarized_json`, `verbose_json`, `srt` or `vtt`");
+        return Err(invalid("diarize", message));
+    }
+    if diarize == Some(false) && format == ResponseFormat::DiarizedJson {
+        return Err(invalid("diarize", format!("`{name}` is who speaks; use `verbose_json` without that")));
+    }
+    let is_diarizing = model == DIARIZING_MODEL;
+    let by_itself = format == ResponseFormat::DiarizedJson
+        || labels == Some(true)
+        || is_diarizing && format.shows_speakers();
+    Ok(match diarize.unwrap_or(by_itself) {
+        false => ShownSpeakers::No,
+        true if has_cues && labels.unwrap_or(is_diarizing) => ShownSpeakers::Labelled,
+        true => ShownSpeakers::Told,
+    })
+}
+
+/// What the form says of the speakers, if anybody is to tell them apart. It is checked in any case, so that a client's
+/// mistake shows at once.
+fn asked_speakers(
+    fields: &Fields,
+    shown: ShownSpeakers,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<SpeakerFields>, ApiError> {
+    let speakers = speakers::speakers(fields)?;
+    if shown != ShownSpeakers::No {
+        return Ok(Some(speakers));
+    }
+    let given = speakers::given(fields);
+    if !given.is_empty() {
+        let names = given.join("`, `");
+        let message =
+            format!("`{names}` had no effect: nobody asked who speaks; `diarize` or `diarized_json` do");
+        warnings.push(Warning::new("ignored_field", message));
+    }
+    Ok(None)
+}
+
 /// A boolean in any of the spellings that clients use; `null` is unset.
-fn boolean(fields: &Fields, field: &'static str) -> Result<Option<bool>, ApiError> {
+///
+/// # Errors
+/// 400 for anything else.
+pub(super) fn boolean(fields: &Fields, field: &'static str) -> Result<Option<bool>, ApiError> {
     let Some(text) = fields.text(field)? else { return Ok(None) };
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(Some(true)),
@@ -331,52 +453,12 @@ fn bad_chunking(message: String) -> ApiError {
     invalid(CHUNKING, format!("`{CHUNKING}` is wrong: {message}"))
 }
 
-/// Known speakers are checked, so that a client's mistake shows at once, and then named as ignored.
-fn known_speakers(fields: &Fields, warnings: &mut Vec<Warning>) -> Result<(), ApiError> {
-    const NAMES: &str = "known_speaker_names";
-    const REFERENCES: &str = "known_speaker_references";
-    let (names, references) = (fields.list(NAMES)?, fields.list(REFERENCES)?);
-    for (field, values) in [(NAMES, &names), (REFERENCES, &references)] {
-        if values.len() > MAX_SPEAKERS {
-            return Err(invalid(
-                field,
-                format!("`{field}` has {} entries, the most are {MAX_SPEAKERS}", values.len()),
-            ));
-        }
-    }
-    if names.len() != references.len() {
-        return Err(invalid(
-            REFERENCES,
-            format!(
-                "there are {} known speaker names but {} references; send one for each",
-                names.len(),
-                references.len()
-            ),
-        ));
-    }
-    for (number, reference) in (1..).zip(&references) {
-        if let Err(error) = data_url::recording(reference) {
-            return Err(invalid(
-                REFERENCES,
-                format!("reference {number} must be a `data:audio/…;base64,…` URL, but {error}"),
-            ));
-        }
-    }
-    if !names.is_empty() {
-        warnings.push(Warning::new(
-            "ignored_field",
-            "`known_speaker_names` and `known_speaker_references` were ignored: this build does not tell speakers \
-             apart yet",
-        ));
-    }
-    Ok(())
-}
-
 fn unknown_field(name: &str) -> Warning {
     Warning::new("ignored_field", format!("the field `{name}` is unknown here and was ignored"))
 }
 
-fn invalid(field: &str, message: String) -> ApiError {
+/// A 400 about the value of `field`.
+pub(super) fn invalid(field: &str, message: String) -> ApiError {
     ApiError::field(field, message).with_code("invalid_value")
 }
 
@@ -526,22 +608,80 @@ mod tests {
     }
 
     #[test]
-    fn known_speakers_are_checked_and_named_as_ignored() {
-        let clip = "data:audio/wav;base64,UklGRg==";
-        let one = parsed(&[("known_speaker_names[]", "Ann"), ("known_speaker_references[]", clip)]);
-        assert_eq!(one.warnings.len(), 1);
-        let node = parsed(&[
-            ("extra_body[known_speaker_names][]", "Ann"),
-            ("extra_body[known_speaker_references][]", clip),
-        ]);
-        assert_eq!(node.warnings, one.warnings);
-        assert_eq!(param(&[("known_speaker_names[]", "Ann")]), "known_speaker_references");
-        let five = [("known_speaker_names[]", "x"); 5];
-        assert_eq!(param(&five), "known_speaker_names");
-        for clip in ["http://x/y.wav", "data:audio/wav;base64,???", "data:audio/wav,abc"] {
-            let pairs = [("known_speaker_names[]", "Ann"), ("known_speaker_references[]", clip)];
-            assert_eq!(param(&pairs), "known_speaker_references", "{clip}");
+    fn diarization_is_asked_for_in_many_ways() {
+        let verbose = ("response_format", "verbose_json");
+        let alias = ("model", DIARIZING_MODEL);
+        let speakers = |pairs: &[(&str, &str)]| {
+            let parsed = parsed(pairs);
+            assert_eq!(parsed.request.speakers.is_some(), parsed.render.speakers);
+            (parsed.render.speakers, parsed.render.speaker_labels)
+        };
+        assert_eq!(speakers(&[verbose]), (false, false));
+        assert_eq!(speakers(&[verbose, ("diarize", "true")]), (true, false));
+        assert_eq!(speakers(&[("response_format", "diarized_json")]), (true, false));
+        assert_eq!(speakers(&[("response_format", "diarized_json"), ("stream", "true")]), (true, false));
+        for format in ["srt", "vtt"] {
+            let format = ("response_format", format);
+            assert_eq!(speakers(&[format, ("diarize", "true")]), (true, false));
+            assert_eq!(speakers(&[format, ("speaker_labels", "true")]), (true, true));
+            assert_eq!(speakers(&[format, alias]), (true, true));
+            assert_eq!(speakers(&[format, alias, ("speaker_labels", "false")]), (true, false));
         }
+        assert_eq!(speakers(&[verbose, alias]), (true, false));
+        assert_eq!(speakers(&[verbose, alias, ("diarize", "false")]), (false, false));
+        // Its text has no speakers, so nobody need tell them apart.
+        assert_eq!(speakers(&[alias]), (false, false));
+        assert_eq!(speakers(&[alias, ("response_format", "text")]), (false, false));
+    }
+
+    #[test]
+    fn contradictions_about_speakers_name_their_field() {
+        for format in ["json", "text"] {
+            assert_eq!(param(&[("response_format", format), ("diarize", "true")]), "diarize");
+        }
+        assert_eq!(param(&[("response_format", "diarized_json"), ("diarize", "false")]), "diarize");
+        for format in ["json", "verbose_json", "diarized_json"] {
+            let pairs = [("response_format", format), ("speaker_labels", "true")];
+            assert_eq!(param(&pairs), "speaker_labels");
+        }
+        let unlabelled = [("response_format", "srt"), ("diarize", "false"), ("speaker_labels", "true")];
+        assert_eq!(param(&unlabelled), "speaker_labels");
+        let scored = [("response_format", "diarized_json"), ("include[]", "logprobs"), ("stream", "true")];
+        assert_eq!(param(&scored), "include");
+        let translated = parsed_at(Endpoint::Translations, &[("response_format", "diarized_json")]);
+        assert!(translated.unwrap_err().envelope().contains("\"param\":\"response_format\""));
+    }
+
+    #[test]
+    fn fields_about_speakers_that_nobody_tells_apart_are_checked_and_named_as_ignored() {
+        let clip = "data:audio/wav;base64,UklGRg==";
+        let known = [("known_speaker_names[]", "Ann"), ("known_speaker_references[]", clip)];
+        let one = parsed(&known);
+        assert_eq!(one.warnings.len(), 1);
+        assert!(one.known.is_empty());
+        assert_eq!(param(&[("known_speaker_names[]", "Ann")]), "known_speaker_references");
+        assert_eq!(param(&[("num_speakers", "none")]), "num_speakers");
+        let diarized = parsed(&[known[0], known[1], ("response_format", "diarized_json")]);
+        assert!(diarized.warnings.is_empty());
+        assert_eq!(diarized.known[0].name, "Ann");
+    }
+
+    #[test]
+    fn a_request_for_turns_is_json_or_rttm() {
+        let turns = |pairs: &[(&str, &str)]| {
+            let mut fields = Fields::default();
+            pairs.iter().for_each(|(name, value)| fields.add(name, (*value).to_owned()));
+            parse_turns(&fields, &["foo".to_owned()])
+        };
+        let plain = turns(&[]).unwrap();
+        assert_eq!((plain.format, plain.embeddings), (TurnsFormat::Json, false));
+        assert_eq!(plain.warnings[0].code, "ignored_field");
+        let full = turns(&[("embeddings", "true"), ("num_speakers", "2"), ("priority", "low")]).unwrap();
+        assert_eq!((full.embeddings, full.priority), (true, Priority::Low));
+        assert_eq!(full.speakers.options.limits, crate::pipeline::SpeakerLimits::exactly(2));
+        assert_eq!(turns(&[("response_format", "rttm")]).unwrap().format, TurnsFormat::Rttm);
+        assert!(turns(&[("response_format", "srt")]).is_err());
+        assert!(turns(&[("response_format", "rttm"), ("embeddings", "true")]).is_err());
     }
 
     #[test]

@@ -108,6 +108,7 @@ fn segment(model: &WhisperModel, slice: &Slice<'_>, quality: &Quality, part: &Pa
         compression_ratio: quality.compression_ratio,
         no_speech_prob: quality.no_speech_prob,
         speaker: None,
+        overlapped: false,
     }
 }
 

@@ -34,7 +34,7 @@ pub struct WorkMetrics {
 impl Default for WorkMetrics {
     fn default() -> Self {
         let stages = SecondsBy::default();
-        for stage in ["decode", "vad", "language", "asr"] {
+        for stage in ["decode", "vad", "language", "asr", "diarization", "merge"] {
             drop(stages.get_or_create(&[("stage", stage)]));
         }
         Self {
@@ -88,7 +88,7 @@ impl WorkMetrics {
         );
         registry.register_with_unit(
             "stage",
-            "Wall time of the stages; asr is the wait for the engine, decode runs beside the others",
+            "Wall time of the stages; asr is the wait for the engine, decode and diarization run beside the others",
             Unit::Seconds,
             new.stages.clone(),
         );

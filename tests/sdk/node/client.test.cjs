@@ -227,3 +227,63 @@ describe('errors', () => {
     assert.equal((await transcribe({}, fs.createReadStream(sentence))).text, sentenceText);
   });
 });
+
+describe('speakers', () => {
+  const dialogue = path.join(fixtures, 'audio/dialogue.flac');
+  const spoken = JSON.parse(expected('dialogue.json')).segments;
+  const voices = ['flite-awb', 'espeak-us-f4'];
+  const fields = { model: 'gpt-4o-transcribe-diarize', response_format: 'diarized_json', chunking_strategy: 'auto' };
+  const diarize = (more = {}) => transcribe({ ...fields, ...more }, fs.createReadStream(dialogue));
+  const clip = (voice) => {
+    const [name] = rows.find(([, , by, start, end]) => by === voice && end - start >= 2);
+    return `data:audio/flac;base64,${fs.readFileSync(path.join(fixtures, 'audio', name)).toString('base64')}`;
+  };
+
+  /** Consecutive segments of one speaker are a line; lines are the sentences of the dialogue. */
+  function checkLines(segments, labels) {
+    const lines = [];
+    for (const { type, id, start, end, text: said, speaker } of segments) {
+      assert.equal(type, 'transcript.text.segment');
+      assert.match(id, /^seg_\d+$/);
+      assert.ok(start < end);
+      const last = lines.at(-1);
+      if (last?.[0] === speaker) last[1] += said;
+      else lines.push([speaker, said]);
+    }
+    const truth = spoken.map(({ voice, text: said }) => [labels[voices.indexOf(voice)], said]);
+    assert.deepEqual(lines.map(([speaker, said]) => [speaker, said.trim()]), truth);
+  }
+
+  test('diarized_json', async () => {
+    const answer = await diarize();
+    assert.equal(answer.task, 'transcribe');
+    assert.equal(answer.text, spoken.map(({ text: said }) => said).join(' '));
+    checkLines(answer.segments, ['A', 'B']);
+  });
+
+  test('a stream is segments and then done', async () => {
+    const events = [];
+    for await (const event of await diarize({ stream: true })) events.push(event);
+    const done = events.pop();
+    checkLines(events, ['A', 'B']);
+    assert.equal(done.type, 'transcript.text.done');
+    assert.equal(events.map((event) => event.text).join('').trim(), done.text);
+  });
+
+  test('known speakers, as this client and as the examples for it spell them', async () => {
+    const known = { known_speaker_names: ['Fiona'], known_speaker_references: [clip(voices[1])] };
+    checkLines((await diarize(known)).segments, ['A', 'Fiona']);
+    checkLines((await diarize({ extra_body: known })).segments, ['A', 'Fiona']);
+  });
+
+  test('five known speakers are too many', async () => {
+    const five = Array(5).fill(clip(voices[0]));
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    const work = diarize({ known_speaker_names: names, known_speaker_references: five });
+    await assert.rejects(work, (error) => {
+      assert.ok(error instanceof OpenAI.BadRequestError);
+      assert.equal(error.param, 'known_speaker_names');
+      return true;
+    });
+  });
+});

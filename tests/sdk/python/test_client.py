@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import base64
 import io
 import json
 import os
@@ -305,10 +306,6 @@ class Errors(Case):
     def test_a_stream_of_what_is_no_recording_is_an_ordinary_error(self):
         self.refused(file=("noise.wav", os.urandom(20_000)), stream=True)
 
-    def test_diarized_json_is_refused_honestly(self):
-        error = self.refused(model="gpt-4o-transcribe-diarize", response_format="diarized_json")
-        self.assertEqual(error.param, "response_format")
-
     def test_no_such_path(self):
         with self.assertRaises(openai.NotFoundError) as caught:
             self.client.embeddings.create(model="whisper-1", input="x")
@@ -326,6 +323,97 @@ class Errors(Case):
         with self.assertRaises(openai.APITimeoutError):
             self.client.with_options(timeout=0.02).audio.transcriptions.create(file=HELLO, model="whisper-1")
         self.assertEqual(self.transcribe(SENTENCE).text, SENTENCE_TEXT)
+
+
+DIALOGUE = FIXTURES / "audio" / "dialogue.flac"
+DIALOGUE_TRUTH = json.loads((FIXTURES / "expected" / "dialogue.json").read_text())
+
+
+def voice_clip(voice):
+    """A sentence of a voice, as OpenAI's examples send it."""
+    for row in (FIXTURES / "expected" / "sentences.tsv").read_text().splitlines()[1:]:
+        name, _, spoken_by, start, end = row.split("\t")
+        if spoken_by == voice and 2.0 <= float(end) - float(start):
+            data = base64.b64encode((FIXTURES / "audio" / name).read_bytes()).decode()
+            return f"data:audio/flac;base64,{data}"
+    raise LookupError(voice)
+
+
+@unittest.skipUnless(hasattr(openai.types.audio, "TranscriptionDiarized"), "this client knows nothing of speakers")
+class Speakers(Case):
+    VOICES = ["flite-awb", "espeak-us-f4"]
+
+    def diarize(self, file=DIALOGUE, model="gpt-4o-transcribe-diarize", **fields):
+        return self.transcribe(file, model, response_format="diarized_json", chunking_strategy="auto", **fields)
+
+    def check_lines(self, segments, labels):
+        """Consecutive segments of one speaker are a line; lines are the sentences of the dialogue."""
+        lines = []
+        for segment in segments:
+            self.assertEqual(segment.type, "transcript.text.segment")
+            self.assertLess(segment.start, segment.end)
+            if lines and lines[-1][0] == segment.speaker:
+                lines[-1][1] += segment.text
+            else:
+                lines.append([segment.speaker, segment.text])
+        truth = [(labels[self.VOICES.index(line["voice"])], line["text"]) for line in DIALOGUE_TRUTH["segments"]]
+        self.assertEqual([(speaker, text.strip()) for speaker, text in lines], truth)
+        self.assertEqual([segment.id for segment in segments], [f"seg_{n}" for n in range(len(segments))])
+        starts = [segment.start for segment in segments]
+        self.assertEqual(starts, sorted(starts))
+
+    def test_diarized_json_of_any_model(self):
+        for model in ("gpt-4o-transcribe-diarize", "whisper-1"):
+            answer = self.diarize(model=model)
+            self.assertIsInstance(answer, openai.types.audio.TranscriptionDiarized)
+            self.assertEqual(answer.task, "transcribe")
+            self.assertAlmostEqual(float(answer.duration), DIALOGUE_TRUTH["duration"], delta=0.05)
+            self.assertEqual(answer.text, " ".join(line["text"] for line in DIALOGUE_TRUTH["segments"]))
+            self.check_lines(answer.segments, ["A", "B"])
+
+    def test_a_stream_is_segments_and_then_done(self):
+        *segments, done = self.diarize(stream=True)
+        self.check_lines(segments, ["A", "B"])
+        self.assertEqual(done.type, "transcript.text.done")
+        self.assertEqual("".join(segment.text for segment in segments).strip(), done.text)
+
+    def test_a_known_speaker_is_found_and_the_other_starts_at_a(self):
+        for known, labels in ((0, ["Alan Bell", "A"]), (1, ["A", "Alan Bell"])):
+            answer = self.diarize(
+                known_speaker_names=["Alan Bell"], known_speaker_references=[voice_clip(self.VOICES[known])]
+            )
+            self.check_lines(answer.segments, labels)
+
+    def test_two_known_speakers_are_told_apart(self):
+        clips = [voice_clip(voice) for voice in self.VOICES]
+        answer = self.diarize(known_speaker_names=["Alan", "Fiona"], known_speaker_references=clips)
+        self.check_lines(answer.segments, ["Alan", "Fiona"])
+
+    def test_an_absent_speaker_is_not_invented(self):
+        answer = self.diarize(known_speaker_names=["Kal"], known_speaker_references=[voice_clip("flite-kal16")])
+        self.check_lines(answer.segments, ["A", "B"])
+
+    def test_text_has_no_speakers(self):
+        answer = self.transcribe(DIALOGUE, "gpt-4o-transcribe-diarize", response_format="json")
+        self.assertEqual(answer.text, " ".join(line["text"] for line in DIALOGUE_TRUTH["segments"]))
+
+    def test_wrong_speakers_are_refused(self):
+        clip = voice_clip(self.VOICES[0])
+        short = "data:audio/wav;base64," + base64.b64encode((FIXTURES / "audio" / "silence.wav").read_bytes()[:32_044]).decode()
+        for names, clips, param in (
+            (["a", "b", "c", "d", "e"], [clip] * 5, "known_speaker_names"),
+            (["a", "b"], [clip], "known_speaker_references"),
+            (["a"], ["https://example.org/a.wav"], "known_speaker_references"),
+            (["a"], ["data:audio/wav;base64,AAAA"], "known_speaker_references"),
+            (["a"], [short], "known_speaker_references"),
+        ):
+            with self.assertRaises(openai.BadRequestError) as caught:
+                self.diarize(known_speaker_names=names, known_speaker_references=clips)
+            self.assertEqual(caught.exception.param, param)
+
+    def test_silence_has_no_segments(self):
+        answer = self.diarize(FIXTURES / "audio" / "silence.wav")
+        self.assertEqual((answer.text, answer.segments), ("", []))
 
 
 class Keys(Case):
