@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of windows or of what a vector stands for. Read next: `vbx`, which refines the cut.
 
-use super::vectors::{distance, dot, unit};
+use super::vectors::{distance, dot};
 
 /// How far two clusters are from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,7 @@ pub(super) enum Linkage {
 
 /// Who was merged with whom, nearest first, until all were one.
 pub(super) struct Tree {
-    /// How many vectors each leaf stands for.
-    weights: Vec<usize>,
+    leaves: usize,
     merges: Vec<Merge>,
 }
 
@@ -24,18 +23,17 @@ pub(super) struct Tree {
 struct Merge {
     nodes: [usize; 2],
     distance: f32,
-    weight: usize,
 }
 
 impl Tree {
-    /// The tree over `vectors`, each of which stands for `weights` others; all of one length and finite. Takes memory
-    /// and time by the square of how many there are: 18 MB for 3 000.
+    /// The tree over `vectors`, all of one length and finite. Takes memory and time by the square of how many there
+    /// are: 12 MB for 2 500.
     ///
-    /// A mean of unit vectors is right for `Linkage::Average`: its cosine distance to another is the mean over all
-    /// pairs of members. Weights count when clusters are counted by size, not in the linkage.
-    pub(super) fn grow(vectors: &[&[f32]], weights: Vec<usize>, linkage: Linkage) -> Self {
+    /// For `Linkage::Average` they are unit vectors, or means of such: the cosine distance of two means is the mean over
+    /// all pairs of those they stand for.
+    pub(super) fn grow(vectors: &[&[f32]], linkage: Linkage) -> Self {
         let leaves = vectors.len();
-        let mut tree = Self { weights, merges: Vec::with_capacity(leaves.saturating_sub(1)) };
+        let mut tree = Self { leaves, merges: Vec::with_capacity(leaves.saturating_sub(1)) };
         if leaves < 2 {
             return tree;
         }
@@ -54,23 +52,14 @@ impl Tree {
             let nodes = [step.cluster1, step.cluster2];
             // Centroids of equal vectors may come out at the root of less than nothing.
             let distance = if step.dissimilarity.is_nan() { 0.0 } else { step.dissimilarity };
-            let weight = nodes.iter().map(|node| tree.weight(*node)).sum();
-            tree.merges.push(Merge { nodes, distance, weight });
+            tree.merges.push(Merge { nodes, distance });
         }
         tree
     }
 
-    fn leaves(&self) -> usize {
-        self.weights.len()
-    }
-
     /// Which merge a node is; `None` for a leaf.
     fn merge(&self, node: usize) -> Option<usize> {
-        node.checked_sub(self.leaves())
-    }
-
-    fn weight(&self, node: usize) -> usize {
-        self.merge(node).map_or_else(|| self.weights[node], |merge| self.merges[merge].weight)
+        node.checked_sub(self.leaves)
     }
 
     /// Cluster of each vector when nothing is merged that is further apart than `distance`, as SciPy's `fcluster`
@@ -86,33 +75,16 @@ impl Tree {
 
     /// Cluster of each vector when there are `count` of them, or one for each vector if there are fewer vectors.
     pub(super) fn cut_into(&self, count: usize) -> Vec<usize> {
-        let merged = self.leaves().saturating_sub(count.max(1));
+        let merged = self.leaves.saturating_sub(count.max(1));
         self.flat(|merge| merge < merged)
-    }
-
-    /// Cluster of each vector at the cut nearest to `distance` that gives `count` clusters of at least `smallest`
-    /// vectors, or as near to `count` as any cut comes. Smaller clusters are there as well. As pyannote.audio 3.1.
-    pub(super) fn cut_near(&self, distance: f32, count: usize, smallest: usize) -> Vec<usize> {
-        let large = |node: usize| usize::from(self.weight(node) >= smallest);
-        let mut larges = (0..self.leaves()).map(large).sum::<usize>();
-        // How far from `count`, how far from `distance`, how many merges.
-        let mut best = (larges.abs_diff(count), f32::INFINITY, 0);
-        for (i, merge) in self.merges.iter().enumerate() {
-            larges = larges + large(self.leaves() + i) - large(merge.nodes[0]) - large(merge.nodes[1]);
-            let here = (larges.abs_diff(count), (merge.distance - distance).abs(), i + 1);
-            if (here.0, here.1) < (best.0, best.1) {
-                best = here;
-            }
-        }
-        self.flat(|merge| merge < best.2)
     }
 
     /// Numbers the clusters from the root, left before right, as SciPy does; `holds` must be true of all merges below
     /// one of which it is true.
     fn flat(&self, holds: impl Fn(usize) -> bool) -> Vec<usize> {
-        let mut labels = vec![0; self.leaves()];
+        let mut labels = vec![0; self.leaves];
         let mut clusters = 0;
-        let root = (self.leaves() + self.merges.len()).checked_sub(1);
+        let root = (self.leaves + self.merges.len()).checked_sub(1);
         // A node, and whether it lies in the cluster that was begun last.
         let mut waiting: Vec<(usize, bool)> = root.map(|root| (root, false)).into_iter().collect();
         while let Some((node, inside)) = waiting.pop() {
@@ -148,36 +120,13 @@ pub(super) fn means(vectors: &[&[f32]], weights: &[usize], labels: &[usize]) -> 
     sums.into_iter().map(|(sum, count)| sum.iter().map(|x| (x / count) as f32).collect()).collect()
 }
 
-/// The labels when each cluster whose vectors weigh less than `smallest` has joined the large one whose mean has the
-/// most similar direction; all one where none is large.
-pub(super) fn absorb_small(
-    vectors: &[&[f32]],
-    weights: &[usize],
-    labels: &[usize],
-    smallest: usize,
-) -> Vec<usize> {
-    let mut sizes = vec![0; clusters(labels)];
-    labels.iter().zip(weights).for_each(|(label, weight)| sizes[*label] += weight);
-    let large: Vec<usize> = (0..sizes.len()).filter(|label| sizes[*label] >= smallest).collect();
-    let means: Vec<Vec<f32>> =
-        means(vectors, weights, labels).into_iter().map(|mean| unit(mean.clone()).unwrap_or(mean)).collect();
-    let nearest = |label: usize| {
-        let similarity = |place: &usize| dot(&means[large[*place]], &means[label]);
-        (0..large.len()).max_by(|a, b| similarity(a).total_cmp(&similarity(b)).then(b.cmp(a))).unwrap_or(0)
-    };
-    let joined: Vec<usize> = (0..sizes.len())
-        .map(|label| large.iter().position(|other| *other == label).unwrap_or_else(|| nearest(label)))
-        .collect();
-    labels.iter().map(|label| joined[*label]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn tree(points: &[[f32; 2]], linkage: Linkage) -> Tree {
         let vectors: Vec<&[f32]> = points.iter().map(|point| &point[..]).collect();
-        Tree::grow(&vectors, vec![1; points.len()], linkage)
+        Tree::grow(&vectors, linkage)
     }
 
     fn at(degrees: f32) -> [f32; 2] {
@@ -208,41 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn an_outlier_is_no_speaker_when_clusters_are_counted_by_size() {
-        let points = [at(0.0), at(2.0), at(4.0), at(60.0), at(62.0), at(64.0), at(200.0)];
-        let tree = tree(&points, Linkage::Average);
-        let plain = tree.cut_into(2);
-        assert_eq!(plain[0], plain[3], "a plain cut spends a cluster on the outlier");
-        let labels = tree.cut_near(0.9, 2, 2);
-        assert_ne!(labels[0], labels[3]);
-        let vectors: Vec<&[f32]> = points.iter().map(|point| &point[..]).collect();
-        let joined = absorb_small(&vectors, &[1; 7], &labels, 2);
-        assert_eq!(clusters(&joined), 2);
-        assert_eq!(joined[6], joined[3], "the outlier joins the nearer one");
-    }
-
-    #[test]
-    fn the_nearest_cut_is_taken_where_none_has_the_count() {
-        let tree = tree(&[at(0.0), at(1.0), at(90.0)], Linkage::Average);
-        assert_eq!(clusters(&tree.cut_near(0.4, 9, 1)), 3);
-        assert_eq!(clusters(&tree.cut_near(0.4, 3, 1)), 3);
-        assert_eq!(clusters(&tree.cut_near(0.4, 2, 1)), 2);
-        assert_eq!(clusters(&tree.cut_near(0.4, 1, 1)), 1);
-    }
-
-    #[test]
     fn nothing_and_one_and_equals_have_trees() {
         for linkage in [Linkage::Centroid, Linkage::Average] {
             assert_eq!(tree(&[], linkage).cut_at(1.0), Vec::<usize>::new());
             assert_eq!(tree(&[at(5.0)], linkage).cut_at(1.0), [0]);
-            assert_eq!(tree(&[at(5.0)], linkage).cut_near(0.1, 4, 2), [0]);
             let equal = tree(&[at(5.0); 40], linkage);
             assert_eq!(equal.cut_at(0.01), vec![0; 40]);
             assert_eq!(clusters(&equal.cut_into(3)), 3);
         }
-        assert_eq!(absorb_small(&[], &[], &[], 2), Vec::<usize>::new());
-        let points = [at(0.0), at(90.0)];
-        let vectors: Vec<&[f32]> = points.iter().map(|point| &point[..]).collect();
-        assert_eq!(absorb_small(&vectors, &[1, 1], &[0, 1], 2), [0, 0]);
     }
 }

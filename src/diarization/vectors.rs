@@ -17,6 +17,12 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
+/// Cosine of the angle between two vectors of equal length; 0 where one has no direction.
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let lengths = dot(a, a).sqrt() * dot(b, b).sqrt();
+    if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
+}
+
 /// Euclidean distance of two vectors of equal length.
 pub(super) fn distance(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];
@@ -89,6 +95,8 @@ mod tests {
         let b = vec![2.0; 11];
         assert_eq!(dot(&a, &b), 110.0);
         assert_eq!(distance(&a, &a), 0.0);
+        assert!((cosine(&a, &b) - 110.0 / (385.0f32 * 44.0).sqrt()).abs() < 1e-6);
+        assert_eq!(cosine(&a, &[0.0; 11]), 0.0);
         assert!((distance(&[3.0; 11], &[0.0; 11]) - 99.0f32.sqrt()).abs() < 1e-5);
         assert_eq!(times(&[1.0, 10.0], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3), [41.0, 52.0, 63.0]);
     }
