@@ -31,6 +31,7 @@ use crate::models::manager::{Loaded, Loader, ModelManager};
 use crate::models::verify::check_before_loading;
 use crate::pipeline::{
     Control, DiarizationOutcome, DiarizationRequest, Outcome, Pipeline, PipelineError, Request, VadFactory,
+    lent,
 };
 use crate::runtime::cores::Shape;
 use crate::runtime::device::{self, Device};
@@ -118,7 +119,8 @@ impl Parts {
         let diarization = Arc::new(speakers::manager(&catalogue, &options));
         let mut options = settings.pipeline();
         options.audio.scratch = scratch.clone();
-        let pipeline = Pipeline::new(options, Arc::clone(&models), vad);
+        let diarizers = lent(Arc::clone(&diarization), settings.diarization_model.clone());
+        let pipeline = Pipeline::new(options, Arc::clone(&models), vad).with_diarizers(diarizers);
         let pipeline = Arc::new(pipeline.counted(metrics.work.clone()));
         pipeline.warm_up()?;
         Ok(Self { catalogue, models, diarization, pipeline, scratch, metrics })

@@ -27,7 +27,7 @@ pub use control::{Control, Event, Stage};
 pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
 pub use review::ReviewChecks;
-pub use speakers::{DiarizationOutcome, DiarizationRequest, KnownSpeaker, SpeakerOptions};
+pub use speakers::{DiarizationOutcome, DiarizationRequest, KnownSpeaker, SpeakerOptions, lent};
 
 /// Parts of a request, for the rooms above.
 pub use crate::asr::engine::Priority;
