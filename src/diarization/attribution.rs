@@ -13,6 +13,7 @@ use super::speakers::{self, Wanted};
 use super::turns::{Pauses, Track, by_appearance, number, polish, polish_exclusive};
 use super::vectors::{Packed, dot, unit};
 use super::{DiarizationOptions, Voice};
+use crate::time::{SampleIndex, ms_to_samples};
 use crate::transcript::SpeakerTurn;
 
 pub use super::known::name_voices;
@@ -21,6 +22,9 @@ pub use super::method::{Method, Plda};
 /// Share of a window in which a local speaker must speak alone to be taken for a voice: the encoder learns nothing from
 /// less. 0.05 costs 1.7 points of error.
 const CLEAN_SHARE: f64 = 0.20;
+
+/// Who speaks less in the whole recording, but was found by more, is nobody; in samples.
+const OUTLIER: SampleIndex = ms_to_samples(1_000);
 
 /// Similarity of a local speaker who is matched with nobody: less than any.
 const ALONE: f32 = -2.0;
@@ -88,11 +92,14 @@ impl Attribution {
 
     /// Decides. `grid` says where the windows lie that were pushed.
     pub fn finish(self, grid: Grid, options: &DiarizationOptions) -> Attributed {
-        let centroids = self.centroids(options);
-        let who = self.assign(&centroids);
+        let mut centroids = self.centroids(options);
+        let mut who = self.assign(&centroids);
+        let (mut turns, mut exclusive) = self.lay_over(&grid, &who, options, centroids.len());
+        if self.let_go_of_outliers(&mut centroids, &turns, options) {
+            who = self.assign(&centroids);
+            (turns, exclusive) = self.lay_over(&grid, &who, options, centroids.len());
+        }
 
-        let most = options.limits.max.unwrap_or(usize::MAX);
-        let (turns, exclusive) = self.lay_over(&grid, &who, Overlay::new(centroids.len(), most));
         let pauses = Pauses { min_on: options.min_on, min_off: options.min_off };
         let mut turns = polish(turns, pauses);
         let mut exclusive = polish_exclusive(exclusive, pauses);
@@ -119,6 +126,29 @@ impl Attribution {
     #[cfg(test)]
     pub(super) fn who(&self, options: &DiarizationOptions) -> Vec<Who> {
         self.assign(&self.centroids(options))
+    }
+
+    /// Removes speakers who were found by speech heard clearly for two seconds, but whom most windows take for others,
+    /// so that next to nothing is left for them. Gives whether there were any.
+    fn let_go_of_outliers(
+        &self,
+        centroids: &mut Vec<Vec<f32>>,
+        turns: &[SpeakerTurn],
+        options: &DiarizationOptions,
+    ) -> bool {
+        let mut spoken = vec![0; centroids.len()];
+        for turn in turns {
+            // Beyond the speakers found there may be somebody nobody knows.
+            spoken.get_mut(turn.speaker.0 as usize).into_iter().for_each(|spoken| *spoken += turn.span.len());
+        }
+        let kept = spoken.iter().filter(|spoken| **spoken >= OUTLIER).count();
+        let clear = !self.tracks_of(CLEAN_SHARE * FRAMES as f64).is_empty();
+        if !clear || kept == centroids.len() || kept < options.limits.min.unwrap_or(1) {
+            return false;
+        }
+        let mut spoken = spoken.into_iter();
+        centroids.retain(|_| spoken.next().is_some_and(|spoken| spoken >= OUTLIER));
+        true
     }
 
     fn voice(&self, (window, local): LocalTrack) -> Option<Vec<f32>> {
@@ -179,8 +209,10 @@ impl Attribution {
         &self,
         grid: &Grid,
         who: &[Who],
-        mut overlay: Overlay,
+        options: &DiarizationOptions,
+        speakers: usize,
     ) -> (Vec<SpeakerTurn>, Vec<SpeakerTurn>) {
+        let mut overlay = Overlay::new(speakers, options.limits.max.unwrap_or(usize::MAX));
         let (mut all, mut exclusive) = (Track::default(), Track::default());
         let mut take = |frame: usize, active: &[usize]| {
             all.frame(frame, active);

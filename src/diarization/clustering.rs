@@ -79,7 +79,7 @@ impl Tree {
         self.flat(|merge| merge < merged)
     }
 
-    /// Numbers the clusters from the root, left before right, as SciPy does; `holds` must be true of all merges below
+    /// Numbers the clusters from the root, left before right; `holds` must be true of all merges below
     /// one of which it is true.
     fn flat(&self, holds: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut labels = vec![0; self.leaves];

@@ -5,14 +5,18 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array1, Array2, Array3};
 use ndarray_npy::NpzReader;
 use pathfinding::kuhn_munkres::kuhn_munkres;
 use pathfinding::matrix::Matrix;
 
 use super::activity::{Activity, SpeakerSet};
 use super::attribution::{Attributed, Attribution, Method, Plda, WindowNumbers};
+use super::clustering::Tree;
+use super::gathering::Bound;
 use super::grid::{FRAMES, Grid, WINDOW};
+use super::method::Place;
+use super::vbx;
 use super::{DiarizationOptions, SpeakerLimits};
 use crate::time::SAMPLE_RATE;
 use crate::transcript::SpeakerTurn;
@@ -178,6 +182,71 @@ fn decide(windows: &[WindowNumbers], method: &Method, step: u64) -> Attributed {
     gathered(windows, method).finish(grid(windows.len(), step), &DiarizationOptions { step, ..exact() })
 }
 
+/// Unit vectors and PLDA features of the tracks that community-1 groups.
+fn clear_places(windows: &[WindowNumbers], method: &Method) -> Vec<Place> {
+    let clear = |window: &WindowNumbers, local: usize| {
+        window.activity.clean_frames()[local] as f64 >= 0.2 * FRAMES as f64
+    };
+    let voice = |window: &WindowNumbers, local: usize| method.place(window.embeddings[local].as_deref()?);
+    windows
+        .iter()
+        .flat_map(|window| {
+            (0..3).filter(|local| clear(window, *local)).filter_map(|local| voice(window, local))
+        })
+        .collect()
+}
+
+/// The labels numbered by first appearance.
+fn by_appearance<Label: PartialEq>(labels: impl IntoIterator<Item = Label>) -> Vec<usize> {
+    let mut seen: Vec<Label> = Vec::new();
+    let number = |label: Label| {
+        seen.iter().position(|other| *other == label).unwrap_or_else(|| {
+            seen.push(label);
+            seen.len() - 1
+        })
+    };
+    labels.into_iter().map(number).collect()
+}
+
+#[test]
+fn the_tree_is_cut_as_scipy_does() {
+    for recording in recordings() {
+        let method = community1(recording.parent().unwrap());
+        let places = clear_places(&windows(&recording), &method);
+        let directions: Vec<&[f32]> = places.iter().map(|place| &place.direction[..]).collect();
+        let grouping = method.grouping();
+        let ours = Tree::grow(&directions, grouping.linkage).cut_at(grouping.threshold);
+        let reference: Array1<i64> = ndarray_npy::read_npy(recording.join("ahc_init_labels.npy")).unwrap();
+        assert_eq!(by_appearance(ours), by_appearance(reference), "{}", recording.display());
+    }
+}
+
+#[test]
+fn vbx_gives_speakers_the_shares_that_pyannote_gives_them() {
+    for recording in recordings() {
+        let method = community1(recording.parent().unwrap());
+        let places = clear_places(&windows(&recording), &method);
+        let guess: Array1<i64> = ndarray_npy::read_npy(recording.join("ahc_init_labels.npy")).unwrap();
+        let guess: Vec<usize> = guess.iter().map(|label| *label as usize).collect();
+        let evidence = vbx::Evidence {
+            features: places.iter().map(|place| &place.feature[..]).collect(),
+            weights: vec![1.0; places.len()],
+            phi: method.phi(),
+        };
+        let speakers = guess.iter().max().unwrap() + 1;
+        let shares = vbx::refine(&evidence, &guess, speakers, method.grouping().strength(SAMPLE_RATE.into()));
+        let reference: Array1<f64> = npz(recording.join("vbx_state.npz")).by_name("sp_final").unwrap();
+        for (ours, theirs) in shares.of_speakers.iter().zip(&reference) {
+            assert!((ours - theirs).abs() < 1e-3, "{}: {ours} {theirs}", recording.display());
+        }
+        let reference: Array2<f64> = npz(recording.join("vbx_state.npz")).by_name("q_final").unwrap();
+        let apart = shares.of_features.iter().zip(&reference).map(|(a, b)| (a - b).abs()).sum::<f64>()
+            / places.len() as f64;
+        eprintln!("{}: responsibilities differ by {apart:.6} in the mean", recording.display());
+        assert!(apart < 5e-3, "{}: {apart}", recording.display());
+    }
+}
+
 #[test]
 fn hard_clusters_are_those_of_community_1() {
     for recording in recordings() {
@@ -199,5 +268,19 @@ fn turns_are_those_of_community_1() {
         let error = error_rate(&of_turns(&found.turns), &of_rttm(&recording.join("reference.rttm")));
         eprintln!("{}: {:.3} % diarization error", recording.display(), 100.0 * error);
         assert!(error < 1e-3, "{}: {error}", recording.display());
+    }
+}
+
+#[test]
+fn joining_voices_within_blocks_changes_next_to_nothing() {
+    for recording in recordings() {
+        let method = community1(recording.parent().unwrap());
+        let windows = windows(&recording);
+        let whole = decide(&windows, &method, SAMPLE_RATE.into());
+        let mut bounded = gathered(&windows, &method);
+        bounded.bound = Bound { most: 200, block: 150 };
+        let bounded = bounded.finish(grid(windows.len(), SAMPLE_RATE.into()), &exact());
+        let error = error_rate(&of_turns(&bounded.turns), &of_turns(&whole.turns));
+        assert!(error < 0.01, "{}: {error}", recording.display());
     }
 }

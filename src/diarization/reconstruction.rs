@@ -127,3 +127,74 @@ impl Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Active speakers of each frame, when windows begin at these frames; every frame of a window has the same set.
+    fn frames(windows: &[(usize, SpeakerSet, Who)], speakers: usize, most: usize) -> Vec<Vec<usize>> {
+        let mut overlay = Overlay::new(speakers, most);
+        let mut given: Vec<Vec<usize>> = Vec::new();
+        let mut give = |frame: usize, active: &[usize]| {
+            assert_eq!(frame, given.len(), "frames come in order, none is left out");
+            given.push(active.to_vec());
+        };
+        for (first, set, who) in windows {
+            overlay.lay(*first, &Activity::of(&[*set; FRAMES]), who, &mut give);
+        }
+        let all = overlay.finish(&mut give);
+        assert_eq!(all, given.len());
+        given
+    }
+
+    type Who = [Option<usize>; LOCAL_SPEAKERS];
+    const AB: Who = [Some(0), Some(1), None];
+    const BA: Who = [Some(1), Some(0), None];
+
+    #[test]
+    fn local_speakers_become_those_of_the_recording() {
+        let active = frames(&[(0, 0b01, AB), (589, 0b01, BA)], 2, 9);
+        assert_eq!(active.len(), 2 * FRAMES);
+        assert!(active[..FRAMES].iter().all(|active| active == &[0]));
+        assert!(active[FRAMES..].iter().all(|active| active == &[1]));
+    }
+
+    #[test]
+    fn the_mean_says_how_many_and_most_windows_say_who() {
+        // Three windows over frame 200: two hear speaker 0, one hears both.
+        let active = frames(&[(0, 0b01, AB), (100, 0b11, AB), (200, 0b01, AB)], 2, 9);
+        assert_eq!(active[50], [0]);
+        assert_eq!(active[150], [0, 1], "one and two are one and a half: ties go to the even number");
+        assert_eq!(active[250], [0]);
+        assert_eq!(active[650], [0, 1]);
+        assert_eq!(active[700], [0]);
+    }
+
+    #[test]
+    fn frames_between_windows_are_silent() {
+        let active = frames(&[(0, 0b01, AB), (593, 0b01, AB)], 2, 9);
+        assert!(active[589..593].iter().all(Vec::is_empty));
+        assert_eq!(active.len(), 593 + FRAMES);
+    }
+
+    #[test]
+    fn whoever_is_counted_but_not_known_is_somebody_else_unless_there_may_be_no_more() {
+        let unknown: Who = [Some(0), None, None];
+        assert_eq!(frames(&[(0, 0b11, unknown)], 1, 9)[0], [0, 1]);
+        assert_eq!(frames(&[(0, 0b11, unknown)], 1, 1)[0], [0]);
+        assert_eq!(frames(&[(0, 0b111, [None; 3])], 0, 2)[0], [0, 1]);
+    }
+
+    #[test]
+    fn two_local_speakers_who_are_one_count_as_one_vote() {
+        let twice: Who = [Some(1), Some(1), None];
+        let active = frames(&[(0, 0b11, twice), (1, 0b01, AB), (2, 0b01, AB)], 2, 9);
+        assert_eq!(active[10], [0], "two windows hear speaker 0");
+    }
+
+    #[test]
+    fn nothing_laid_is_silence() {
+        assert!(frames(&[], 0, 9).iter().all(Vec::is_empty));
+    }
+}

@@ -143,7 +143,7 @@ impl Conversation {
         let steps = (self.length / 160) as usize;
         let mut truth = vec![0u64; steps];
         let mut ours = vec![0u64; steps];
-        let mut mark = |line: &mut Vec<u64>, start: u64, end: u64, who: usize| {
+        let mark = |line: &mut Vec<u64>, start: u64, end: u64, who: usize| {
             line[((start / 160) as usize).min(steps)..((end / 160) as usize).min(steps)]
                 .iter_mut()
                 .for_each(|set| *set |= 1 << who);
