@@ -2,7 +2,7 @@
 
 use super::activity::{Activity, LOCAL_SPEAKERS};
 use super::grid::Grid;
-use super::{DiarizationOptions, Voice};
+use super::{DiarizationError, DiarizationOptions, Voice};
 use crate::transcript::SpeakerTurn;
 
 /// What the networks gave for one window.
@@ -18,38 +18,43 @@ pub struct WindowNumbers {
 #[derive(Clone, Debug)]
 pub struct Method {}
 
-/// The PLDA of pyannote's community-1, row by row: for an embedding x of length 1,
-/// sqrt(128) l2(ldaᵀ sqrt(256) l2(x - mean1) - mean2), less mu, times the eigenvectors.
-#[derive(Clone, Debug)]
+/// The PLDA of pyannote's speaker-diarization-community-1. Matrices are row-major.
+#[derive(Clone, Debug, Default)]
 pub struct Plda {
-    /// (256)
-    pub mean1: Vec<f64>,
-    /// (128)
-    pub mean2: Vec<f64>,
-    /// (256, 128)
-    pub lda: Vec<f64>,
-    /// (128)
-    pub mu: Vec<f64>,
-    /// (128, 128); each column is an eigenvector.
-    pub eigenvectors: Vec<f64>,
-    /// Variance between speakers along each of them, falling. (128)
-    pub phi: Vec<f64>,
+    /// Mean of the encoder's vectors; (256).
+    pub mean1: Vec<f32>,
+    /// Linear discriminant analysis; (256 × 128).
+    pub lda: Vec<f32>,
+    /// Mean after it; (128).
+    pub mean2: Vec<f32>,
+    /// Mean of the PLDA model; (128).
+    pub mu: Vec<f32>,
+    /// Eigenvectors of the between-speaker covariance in its columns, largest first; (128 × 128).
+    pub eigenvectors: Vec<f32>,
+    /// Between-speaker variances, largest first; (128).
+    pub phi: Vec<f32>,
 }
 
 impl Method {
-    /// For GE2E embeddings: `mean` (256), `lda` (256, 64), `phi` (64).
-    pub fn ge2e(_mean: &[f32], _lda: &[f32], _phi: &[f32]) -> Self {
-        Self {}
+    /// For the GE2E encoder.
+    ///
+    /// # Errors
+    /// `Model` when sizes do not go together or a number is none.
+    pub fn ge2e(_mean: &[f32], _lda: &[f32], _phi: &[f32]) -> Result<Self, DiarizationError> {
+        Ok(Self {})
     }
 
-    /// For WeSpeaker embeddings.
-    pub fn community1(_plda: &Plda) -> Self {
-        Self {}
+    /// For the WeSpeaker ResNet34-LM encoder.
+    ///
+    /// # Errors
+    /// `Model` when sizes do not go together or a number is none.
+    pub fn community1(_plda: &Plda) -> Result<Self, DiarizationError> {
+        Ok(Self {})
     }
 }
 
-/// Gives the names of `known` voices, each with its raw embedding, to the voices that are theirs.
-pub fn name_voices(_voices: &mut [Voice], _known: &[(&str, &[f32])], _method: &Method) {}
+/// Gives names to the voices that sound like the known ones.
+pub fn name_voices(_voices: &mut [Voice], _known: &[(String, Vec<f32>)], _method: &Method) {}
 
 /// Gathers windows in order, keeps of each what the decision needs, and decides at the end.
 pub struct Attribution {

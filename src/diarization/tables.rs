@@ -9,34 +9,33 @@ use safetensors::{Dtype, SafeTensors};
 use super::DiarizationError;
 use super::attribution::{Method, Plda};
 
-/// How GE2E embeddings are compared: `mean` (256), `lda` (256, 64) and `phi` (64), 32-bit.
+/// How GE2E embeddings are compared: `mean` (256), `lda` (256, 64) and `phi` (64).
 ///
 /// # Errors
 /// `Model` when the bytes are not such a file.
 pub fn ge2e(file: &[u8]) -> Result<Method, DiarizationError> {
     let tables = Tables::parse(file)?;
-    let narrow = |table: Vec<f64>| table.into_iter().map(|value| value as f32).collect::<Vec<_>>();
-    let mean = narrow(tables.numbers("mean", &[256])?);
-    let lda = narrow(tables.numbers("lda", &[256, 64])?);
-    let phi = narrow(tables.numbers("phi", &[64])?);
-    Ok(Method::ge2e(&mean, &lda, &phi))
+    Method::ge2e(
+        &tables.numbers("mean", &[256])?,
+        &tables.numbers("lda", &[256, 64])?,
+        &tables.numbers("phi", &[64])?,
+    )
 }
 
-/// How WeSpeaker embeddings are compared: the PLDA of pyannote's community-1, 64-bit.
+/// How WeSpeaker embeddings are compared: the PLDA of pyannote's community-1.
 ///
 /// # Errors
 /// `Model` when the bytes are not such a file.
 pub fn community1(file: &[u8]) -> Result<Method, DiarizationError> {
     let tables = Tables::parse(file)?;
-    let plda = Plda {
+    Method::community1(&Plda {
         mean1: tables.numbers("mean1", &[256])?,
         mean2: tables.numbers("mean2", &[128])?,
         lda: tables.numbers("lda", &[256, 128])?,
         mu: tables.numbers("mu", &[128])?,
         eigenvectors: tables.numbers("eigenvectors", &[128, 128])?,
         phi: tables.numbers("phi", &[128])?,
-    };
-    Ok(Method::community1(&plda))
+    })
 }
 
 struct Tables<'a> {
@@ -51,17 +50,17 @@ impl<'a> Tables<'a> {
     }
 
     /// The table `name`, which must have this shape and finite numbers.
-    fn numbers(&self, name: &str, shape: &[usize]) -> Result<Vec<f64>, DiarizationError> {
+    fn numbers(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, DiarizationError> {
         let wrong = |what: String| DiarizationError::Model(format!("its table `{name}` {what}"));
         let table = self.file.tensor(name).map_err(|error| wrong(format!("is missing: {error}")))?;
         if table.shape() != shape {
             return Err(wrong(format!("has the shape {:?}, not {shape:?}", table.shape())));
         }
-        let numbers: Vec<f64> = match table.dtype() {
-            Dtype::F32 => {
-                table.data().as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()
+        let numbers: Vec<f32> = match table.dtype() {
+            Dtype::F32 => table.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+            Dtype::F64 => {
+                table.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect()
             }
-            Dtype::F64 => table.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
             other => return Err(wrong(format!("holds {other:?}, not floating point numbers"))),
         };
         if numbers.iter().all(|number| number.is_finite()) {
@@ -80,7 +79,7 @@ mod tests {
     const COMMUNITY1: &[u8] = include_bytes!("../../models/community1_plda.safetensors");
 
     fn problem(result: Result<Method, DiarizationError>) -> String {
-        result.err().expect("an error").to_string()
+        result.map(drop).expect_err("an error").to_string()
     }
 
     #[test]
@@ -89,8 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transform_whitens_what_it_was_made_from() {
-        // The rows of the PLDA's basis, which diagonalises: phi falls, as its columns are sorted.
+    fn the_variances_of_the_plda_fall() {
         let tables = Tables::parse(COMMUNITY1).unwrap();
         let phi = tables.numbers("phi", &[128]).unwrap();
         assert!(phi.windows(2).all(|pair| pair[0] >= pair[1]) && phi.iter().all(|value| *value > 0.0));
