@@ -2,6 +2,7 @@
 //! criterion's `Kelem/s` reads as times real time. `docs/benchmarks.md` lists what is measured.
 
 mod audio;
+mod speakers;
 mod speech;
 mod text;
 mod upload;
@@ -21,6 +22,7 @@ fn main() {
         .configure_from_args();
     audio::bench(&mut criterion);
     speech::bench(&mut criterion);
+    speakers::bench(&mut criterion);
     text::bench(&mut criterion);
     upload::bench(&mut criterion);
     criterion.final_summary();

@@ -8,6 +8,7 @@ use crate::asr::whisper;
 use crate::audio::AudioSource;
 use crate::cancel::CancelToken;
 use crate::config::Settings;
+use crate::diarization::{DiarizationOptions, Sound};
 use crate::models::catalogue::Catalogue;
 use crate::models::cli;
 use crate::pipeline::{Control, Request};
@@ -15,7 +16,7 @@ use crate::runtime::cores::{self, Shape};
 use crate::runtime::cpu::{self, Extension};
 use crate::runtime::{device, onnx};
 use crate::scratch::Scratch;
-use crate::server::{self, Parts, sample, shape};
+use crate::server::{self, Parts, sample, shape, speakers};
 
 /// Time for measuring how the cores are used best.
 const MEASURING: Duration = Duration::from_secs(10);
@@ -37,7 +38,7 @@ enum Finding {
 /// Checks everything and prints a line for each part; fails if something needed is missing.
 pub fn run(settings: Settings) -> Result<ExitCode, String> {
     let mut healthy = true;
-    let checks: [(&str, Finding); 8] = [
+    let checks: [(&str, Finding); 9] = [
         ("processor", processor()),
         ("workers", workers(&settings)),
         ("device", devices(&settings)),
@@ -46,6 +47,7 @@ pub fn run(settings: Settings) -> Result<ExitCode, String> {
         ("temporary files", temporary_files(&settings)),
         ("models", models(&settings)),
         ("transcription", end_to_end(&settings)),
+        ("diarization", diarization(&settings)),
     ];
     for (part, finding) in checks {
         let (mark, text) = match finding {
@@ -246,6 +248,29 @@ fn end_to_end(settings: &Settings) -> Finding {
         Ok(text) => Finding::Bad(format!("wrong words: \"{text}\"; expected \"{}\"", sample::TEXT.trim())),
         Err(message) => Finding::Bad(message),
     }
+}
+
+/// Whether speakers can be told apart: the sample has one.
+fn diarization(settings: &Settings) -> Finding {
+    let started = Instant::now();
+    match speakers_of_sample(settings) {
+        Ok(1) => Finding::Good(format!(
+            "`{}` hears one speaker in the sample, in {:.1} s",
+            speakers::DEFAULT_MODEL,
+            started.elapsed().as_secs_f64()
+        )),
+        Ok(count) => Finding::Bad(format!("{count} speakers were heard in the sample, which has one")),
+        Err(message) => Finding::Bad(message),
+    }
+}
+
+fn speakers_of_sample(settings: &Settings) -> Result<usize, String> {
+    let parts = Parts::assemble(settings).map_err(|error| error.to_string())?;
+    let engine = parts.diarization.lease(speakers::DEFAULT_MODEL).map_err(|error| error.to_string())?;
+    let (spool, cancel) = (sample::spool(&parts.scratch)?, CancelToken::new());
+    let sound = Sound { spool: &spool, speech: None, cancel: &cancel };
+    let found = engine.diarize(&sound, &[], &DiarizationOptions::default());
+    Ok(found.map_err(|error| error.to_string())?.voices.len())
 }
 
 fn transcribe_sample(settings: &Settings) -> Result<String, String> {

@@ -82,7 +82,7 @@ impl DiarizationEngine {
             return Err(AudioError::Cancelled.into());
         }
         let names = known.iter().map(|voice| voice.name.clone());
-        let references: Vec<_> = names.zip(references.into_iter().map(Vec::from)).collect();
+        let references: Vec<_> = names.zip(references).collect();
         attribution::name_voices(&mut attributed.voices, &references, &method);
         let attribution::Attributed { turns, exclusive, voices } = attributed;
         Ok(Diarization { turns, exclusive, voices })
@@ -144,7 +144,7 @@ impl DiarizationEngine {
     }
 
     /// What the known voices sound like.
-    fn references(&self, known: &[KnownVoice], team: &Team<'_>) -> Result<Vec<Box<[f32]>>, DiarizationError> {
+    fn references(&self, known: &[KnownVoice], team: &Team<'_>) -> Result<Vec<Vec<f32>>, DiarizationError> {
         let reference = |(index, voice): (usize, &KnownVoice)| {
             self.reference(&voice.clip, team)?.ok_or(DiarizationError::Reference {
                 index,
@@ -155,7 +155,7 @@ impl DiarizationEngine {
     }
 
     /// What the voice sounds like that is heard most clearly in a clip; `None` if none is heard for long enough.
-    fn reference(&self, clip: &[f32], team: &Team<'_>) -> Result<Option<Box<[f32]>>, DiarizationError> {
+    fn reference(&self, clip: &[f32], team: &Team<'_>) -> Result<Option<Vec<f32>>, DiarizationError> {
         let samples: &dyn Samples = &clip;
         let grid = Grid { step: WINDOW, length: clip.len() as SampleIndex };
         let starts: Vec<SampleIndex> = (0..grid.windows()).map(|window| grid.start(window)).collect();
@@ -166,7 +166,7 @@ impl DiarizationEngine {
             let embedding = window.embeddings.get_mut(speaker)?.take()?;
             (frames >= MIN_REFERENCE_FRAMES).then_some((frames, embedding))
         });
-        Ok(clearest.max_by_key(|(frames, _)| *frames).map(|(_, embedding)| embedding))
+        Ok(clearest.max_by_key(|(frames, _)| *frames).map(|(_, embedding)| embedding.into_vec()))
     }
 }
 

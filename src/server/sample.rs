@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::audio::{self, AudioOptions, AudioSource};
+use crate::audio::{self, AudioOptions, AudioSource, PcmSpool};
 use crate::cancel::CancelToken;
 use crate::scratch::{Scratch, ScratchError};
 use crate::time::{SampleIndex, TimeSpan, ms_to_samples};
@@ -25,14 +26,22 @@ const CLIP: SampleIndex = ms_to_samples(2_000);
 /// # Errors
 /// When temporary files cannot be written.
 pub fn clip(scratch: &Scratch) -> Result<Vec<f32>, String> {
+    let spool = spool(scratch)?;
+    let mut samples = Vec::new();
+    spool.read(TimeSpan::new(0, CLIP.min(spool.len())), &mut samples);
+    Ok(samples)
+}
+
+/// All of it, decoded.
+///
+/// # Errors
+/// When temporary files cannot be written.
+pub fn spool(scratch: &Scratch) -> Result<Arc<PcmSpool>, String> {
     with_file(scratch, |path| {
         let source = AudioSource { path: path.to_owned(), name: None };
         let options = AudioOptions { scratch: scratch.clone(), max_duration_s: 60, ffmpeg: None };
         let decoded = audio::decode_to_spool(&source, &options, &CancelToken::new());
-        let spool = decoded.map_err(|error| error.to_string())?.spool;
-        let mut samples = Vec::new();
-        spool.read(TimeSpan::new(0, CLIP.min(spool.len())), &mut samples);
-        Ok(samples)
+        Ok(decoded.map_err(|error| error.to_string())?.spool)
     })
 }
 

@@ -93,7 +93,8 @@ fn a_window_of_another_length_or_another_network_is_an_error() {
     let bundled = in_repository("models/segmentation-3.0.int8lstm.onnx");
     assert!(segmenter(&bundled).segment(&[0.0; 1_600]).is_err());
     let other = in_repository("models/ge2e_resemblyzer_int8.onnx");
-    let error = PyannoteSegmenter::new(&fs::read(&other).unwrap(), &other).err().expect("another network");
+    let error =
+        PyannoteSegmenter::new(&fs::read(&other).unwrap(), &other).map(drop).expect_err("another network");
     assert!(error.to_string().contains("its inputs are mels"), "{error}");
     assert!(PyannoteSegmenter::new(b"no network at all", &other).is_err());
 }
