@@ -143,7 +143,7 @@ fn the_diarizer_hears_what_is_asked_and_where_nobody_speaks() {
     let asked = Arc::clone(&told);
     let stage = pipeline(false, move |sound, known, options| {
         assert_eq!((options.step, options.limits), (16_000, SpeakerLimits::exactly(2)));
-        assert_eq!((known[0].name.as_str(), known[0].clip.len() as u64 / 16_000), ("Ann", 2));
+        assert_eq!((known[0].name.as_str(), known[0].clip.len() as u64 / 16_000), ("Ann", 3));
         let speech = sound.speech.expect("voice activity is looked for");
         // Behind the end too: the whole recording must have been listened to for that.
         for start_s in 0..120 {

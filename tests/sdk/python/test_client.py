@@ -21,6 +21,7 @@ from pathlib import Path
 
 import openai
 from openai import AsyncOpenAI, OpenAI
+from openai.types import audio as audio_types
 
 FIXTURES = Path(os.environ["FIXTURES"])
 HELLO = FIXTURES / "audio" / "hello.flac"
@@ -339,7 +340,7 @@ def voice_clip(voice):
     raise LookupError(voice)
 
 
-@unittest.skipUnless(hasattr(openai.types.audio, "TranscriptionDiarized"), "this client knows nothing of speakers")
+@unittest.skipUnless(hasattr(audio_types, "TranscriptionDiarized"), "this client knows nothing of speakers")
 class Speakers(Case):
     VOICES = ["flite-awb", "espeak-us-f4"]
 
@@ -365,7 +366,7 @@ class Speakers(Case):
     def test_diarized_json_of_any_model(self):
         for model in ("gpt-4o-transcribe-diarize", "whisper-1"):
             answer = self.diarize(model=model)
-            self.assertIsInstance(answer, openai.types.audio.TranscriptionDiarized)
+            self.assertIsInstance(answer, audio_types.TranscriptionDiarized)
             self.assertEqual(answer.task, "transcribe")
             self.assertAlmostEqual(float(answer.duration), DIALOGUE_TRUTH["duration"], delta=0.05)
             self.assertEqual(answer.text, " ".join(line["text"] for line in DIALOGUE_TRUTH["segments"]))
