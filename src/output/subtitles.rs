@@ -104,7 +104,12 @@ fn escaped(text: &str) -> String {
 
 /// A name inside a tag, which ends at `>`: there all three marks are spelled as references (WebVTT, 4.2.2).
 fn annotation(name: &str) -> String {
-    cue_text(name).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    let mut annotation = cue_text(name).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    if annotation.ends_with("--") {
+        // With the end of the tag it would be an arrow; readers drop the space.
+        annotation.push(' ');
+    }
+    annotation
 }
 
 fn begins_reference(rest: &str) -> bool {
@@ -124,7 +129,7 @@ fn timestamp(ms: u64, decimal: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{segment, transcript};
-    use super::{cue_text, timestamp};
+    use super::{annotation, cue_text, timestamp};
     use crate::output::{RenderOptions, ResponseFormat, render};
     use crate::transcript::{Speaker, SpeakerId, Transcript};
 
@@ -211,6 +216,12 @@ mod tests {
              2\n00:00:01,000 --> 00:00:02,000\nA: Yes & no.\n\n3\n00:00:02,000 --> 00:00:03,000\nHm.\n\n\n"
         );
         assert!(!vtt(&told).contains("<v "));
+    }
+
+    #[test]
+    fn a_name_makes_no_arrow_with_the_end_of_its_tag() {
+        assert_eq!(annotation("Ann--"), "Ann-- ");
+        assert_eq!(annotation("Ann-"), "Ann-");
     }
 
     #[test]
