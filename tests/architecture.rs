@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Files that decide without touching the world.
-const PURE: [&str; 22] = [
+const PURE: [&str; 29] = [
     "time.rs",
     "transcript.rs",
     "language.rs",
@@ -60,6 +60,13 @@ const PURE: [&str; 22] = [
     "diarization/activity.rs",
     "diarization/attribution.rs",
     "diarization/grid.rs",
+    "diarization/score/mod.rs",
+    "diarization/score/lines.rs",
+    "diarization/score/mapping.rs",
+    "diarization/score/regions.rs",
+    "diarization/score/rttm.rs",
+    "diarization/score/sweep.rs",
+    "diarization/score/uem.rs",
     "pipeline/coverage.rs",
     "pipeline/review.rs",
     "output/pieces.rs",

@@ -10,6 +10,7 @@ pub mod activity;
 pub mod attribution;
 pub mod engine;
 pub mod grid;
+pub mod score;
 
 use crate::audio::AudioError;
 use crate::error::ErrorKind;

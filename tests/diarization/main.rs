@@ -1,0 +1,3 @@
+//! Diarization: its scores beside pyannote.metrics', and what it makes of recordings whose truth is known.
+
+mod vectors;
