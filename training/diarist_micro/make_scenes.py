@@ -154,7 +154,7 @@ def write(folder: Path, scene: Scene, turns: list[Turn]) -> None:
     peak = np.abs(samples).max()
     if peak > 0.99:
         samples = samples * 0.99 / peak
-    soundfile.write(folder / f"audio/scenes/{scene.name}.flac", samples, scene.rate, subtype="PCM_16")
+    soundfile.write(folder / f"audio/scenes/{scene.name}.flac", samples, scene.rate, subtype="PCM_16", compression_level=1.0)
     told = [
         {
             "speaker": turn.speaker,
