@@ -2,7 +2,7 @@
 
 mod diarization;
 mod pairs;
-mod report;
+mod table;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use clap::Args;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::pairs::{self, Pair};
-use super::report::{self, COLLAR_MS, Effort, Row};
+use super::table::{self, COLLAR_MS, Row, Work};
 use crate::audio::{AudioOptions, AudioSource, PcmSpool, decode_to_spool};
 use crate::cancel::CancelToken;
 use crate::commands::print;
@@ -60,7 +60,7 @@ pub fn run(settings: &Settings, args: &DiarizationArgs) -> Result<ExitCode, Stri
         Some(folder) => pairs.iter().map(|pair| score_given(pair, folder)).collect::<Result<Vec<_>, _>>()?,
         None => listen_to_all(settings, args, &pairs)?,
     };
-    print(&if args.json { report::json(&rows) } else { report::table(&rows) })?;
+    print(&if args.json { table::json(&rows) } else { table::text(&rows) })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,10 +71,10 @@ fn score_given(pair: &Pair, folder: &Path) -> Result<Row, String> {
 }
 
 /// Everything is scored where the folder does not say what.
-fn scored(pair: &Pair, found: &Annotation, everything: TimeSpan, effort: Option<Effort>) -> Row {
+fn scored(pair: &Pair, found: &Annotation, everything: TimeSpan, work: Option<Work>) -> Row {
     let evaluated = pair.evaluated.clone().unwrap_or_else(|| regions::joined(vec![everything]));
     let score = |collar| Score::of(&pair.truth, found, &evaluated, collar);
-    Row { name: pair.name.clone(), strict: score(0), lenient: score(ms_to_samples(COLLAR_MS)), effort }
+    Row { name: pair.name.clone(), strict: score(0), lenient: score(ms_to_samples(COLLAR_MS)), work }
 }
 
 fn listen_to_all(settings: &Settings, args: &DiarizationArgs, pairs: &[Pair]) -> Result<Vec<Row>, String> {
@@ -131,8 +131,8 @@ impl<E: Deref<Target = DiarizationEngine>> Bench<'_, E> {
         if let Some(folder) = self.write {
             write(&folder.join(format!("{}.rttm", pair.name)), &pair.name, &found)?;
         }
-        let effort = Effort { audio_s: samples_to_seconds(spool.len()), cpu_s };
-        Ok(scored(pair, &found, TimeSpan::new(0, spool.len()), Some(effort)))
+        let work = Work { audio_s: samples_to_seconds(spool.len()), cpu_s };
+        Ok(scored(pair, &found, TimeSpan::new(0, spool.len()), Some(work)))
     }
 
     fn diarize(

@@ -17,19 +17,19 @@ pub struct Row {
     /// The same without the moments near an edge of the truth.
     pub lenient: Score,
     /// What was listened to and what it took; nothing where given turns were scored.
-    pub effort: Option<Effort>,
+    pub work: Option<Work>,
 }
 
 /// Sound heard and time spent.
 #[derive(Clone, Copy, Default)]
-pub struct Effort {
+pub struct Work {
     /// Length of the sound, in seconds.
     pub audio_s: f64,
     /// Processor time of all threads, in seconds.
     pub cpu_s: f64,
 }
 
-impl Effort {
+impl Work {
     fn speed(self) -> Option<f64> {
         (self.cpu_s > 0.0).then(|| self.audio_s / self.cpu_s)
     }
@@ -38,21 +38,21 @@ impl Effort {
 /// All rows added up.
 pub fn pooled(rows: &[Row]) -> Row {
     let mut pool =
-        Row { name: "all".into(), strict: Score::default(), lenient: Score::default(), effort: None };
+        Row { name: "all".into(), strict: Score::default(), lenient: Score::default(), work: None };
     for row in rows {
         pool.strict += &row.strict;
         pool.lenient += &row.lenient;
-        if let Some(effort) = row.effort {
-            let sum = pool.effort.get_or_insert_default();
-            sum.audio_s += effort.audio_s;
-            sum.cpu_s += effort.cpu_s;
+        if let Some(work) = row.work {
+            let sum = pool.work.get_or_insert_default();
+            sum.audio_s += work.audio_s;
+            sum.cpu_s += work.cpu_s;
         }
     }
     pool
 }
 
 /// A line for each recording and one for all; rates in percent.
-pub fn table(rows: &[Row]) -> String {
+pub fn text(rows: &[Row]) -> String {
     let pool = pooled(rows);
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(9);
     let head = ["DER", "miss", "false", "confus", "±.25 s", "JER", "speakers", "speed"];
@@ -84,7 +84,7 @@ impl Row {
             percent(self.lenient.der()),
             percent(strict.jer()),
             format!("{found}/{}", strict.speakers),
-            self.effort.and_then(Effort::speed).map_or("-".to_owned(), |speed| format!("{speed:.1}x")),
+            self.work.and_then(Work::speed).map_or("-".to_owned(), |speed| format!("{speed:.1}x")),
         ]
     }
 }
@@ -136,9 +136,9 @@ impl<'a> Told<'a> {
             speakers: strict.speakers,
             speakers_off: strict.speakers_off,
             speakers_bias: strict.speakers_bias,
-            audio_s: row.effort.map(|effort| effort.audio_s),
-            cpu_s: row.effort.map(|effort| effort.cpu_s),
-            speed: row.effort.and_then(Effort::speed),
+            audio_s: row.work.map(|work| work.audio_s),
+            cpu_s: row.work.map(|work| work.cpu_s),
+            speed: row.work.and_then(Work::speed),
         }
     }
 }
