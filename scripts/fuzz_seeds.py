@@ -139,6 +139,17 @@ def texts():
         put("settings", key, f"{line}\n\0DIARIST_{key.upper()}={value.strip(chr(34))}\nPATH=/bin")
 
 
+def turns():
+    line = "SPEAKER {} 1 {} {} <NA> <NA> {} <NA> <NA>\n"
+    talk = "".join(line.format("a", start, 1.5, "AB"[start % 2]) for start in range(6))
+    put("rttm", "plain", talk)
+    put("rttm", "region", talk + "\0a 1 0.5 4\na 1 4 5\n")
+    put("rttm", "two", talk + talk.replace(" a ", " b ").replace("1.5", "1.25"))
+    put("rttm", "lenient", "\ufeff;; made by hand\r\nSPKR-INFO a 1\r\nSPEAKER a 1 1e1 .5 <NA> <NA> A\r\n")
+    for path in sorted((ROOT / "fixtures/expected/scenes").glob("*.rttm")):
+        put("rttm", path.stem, path.read_bytes())
+
+
 def anything():
     """Bytes for the targets that make values of them."""
     chance = random.Random(4)
@@ -155,4 +166,5 @@ forms()
 data_urls()
 models()
 texts()
+turns()
 anything()

@@ -148,3 +148,71 @@ fn a_model_that_cannot_be_quantised_says_why_and_leaves_nothing_behind() {
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
+    folder
+}
+
+#[test]
+fn turns_of_another_program_are_scored_against_the_truth() {
+    let line = |start: &str, length: &str, who: &str| {
+        format!("SPEAKER a 1 {start} {length} <NA> <NA> {who} <NA> <NA>\n")
+    };
+    let truth = folder(&[
+        ("a.rttm", &(line("0", "6", "Ann") + &line("6", "4", "Bob"))),
+        ("a.uem", "a 1 0 10\n"),
+        ("b.RTTM", &line("0", "10", "Cid").replace(" a ", " other ")),
+        ("notes.txt", "not a recording"),
+    ]);
+    let found = folder(&[
+        ("a.rttm", &(line("0", "7", "1") + &line("7", "5", "2"))),
+        ("b.rttm", &line("1", "9", "1")),
+    ]);
+    let arguments = [
+        "bench",
+        "diarization",
+        truth.path().to_str().unwrap(),
+        "--hypotheses",
+        found.path().to_str().unwrap(),
+    ];
+    let (code, table) = ends_with(diarist(&arguments));
+    assert_eq!(code, Some(0), "{table}");
+    let row = |name: &str| -> Vec<String> {
+        let line = table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{table}"));
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    // One second of ten went to the wrong speaker; what lies beyond the region does not count.
+    assert_eq!(row("a")[1..5], ["10.00", "0.00", "0.00", "10.00"]);
+    assert_eq!(row("b")[1..5], ["10.00", "10.00", "0.00", "0.00"]);
+    assert_eq!(row("all")[1..], ["10.00", "5.00", "0.00", "5.00", "8.11", "16.43", "3/3", "-"]);
+
+    let (code, json) = ends_with(diarist(&[&arguments[..], &["--json"]].concat()));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["all"]["der"]), (Some(0), &0.1.into()));
+    assert_eq!(json["recordings"][1]["name"], "b");
+}
+
+#[test]
+fn a_truth_that_cannot_be_used_is_named_with_its_line() {
+    let turn = "SPEAKER a 1 0 1 <NA> <NA> A <NA> <NA>\n";
+    for (files, reason) in [
+        (vec![], "there is no .rttm file"),
+        (vec![("a.rttm", "SPEAKER a 1 0 x <NA> <NA> A\n")], "a.rttm, line 1: its duration is `x`"),
+        (vec![("a.rttm", turn), ("a.uem", "\na 1 2 1\n")], "a.uem, line 2: it ends at 1"),
+        (vec![("a.rttm", turn), ("a.wav", ""), ("a.mp3", "")], "have the same name"),
+        (vec![("a.rttm", turn)], "nothing/a.rttm cannot be read"),
+    ] {
+        let truth = folder(&files);
+        let (code, said) = ends_with(diarist(&[
+            "bench",
+            "diarization",
+            truth.path().to_str().unwrap(),
+            "--hypotheses",
+            "nothing",
+        ]));
+        assert!(code == Some(2) && said.contains(reason), "{reason}: {said}");
+    }
+}

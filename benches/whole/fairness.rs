@@ -86,8 +86,14 @@ impl Drop for Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With these variables in its environment.
+    pub fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_diarist"))
             .arg("serve")
+            .envs(variables.iter().copied())
             .envs([("DIARIST_LISTEN", "127.0.0.1:0"), ("DIARIST_OFFLINE", "true")])
             .envs([("DIARIST_LOG_LEVEL", "info"), ("DIARIST_LOG_FORMAT", "json"), ("DIARIST_API_KEYS", "")])
             .stdin(Stdio::null())

@@ -2,10 +2,11 @@
 //! every line gives one. `docs/benchmarks.md` says how to read them.
 //!
 //! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`,
-//! `first-text`, `memory`, `crowd` and `peers`.
+//! `first-text`, `memory`, `crowd`, `peers`, `speakers` and `diarizers`.
 
 mod crowd;
 mod decode;
+mod diarizers;
 mod fairness;
 mod first_text;
 mod measure;
@@ -15,6 +16,8 @@ mod peers;
 #[allow(dead_code, reason = "made for the pipeline's tests; the benches use its recordings")]
 #[path = "../../tests/pipeline/support.rs"]
 mod recordings;
+mod speakers;
+mod voices;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +25,7 @@ use std::process::ExitCode;
 /// A part measures and prints; `false` when a limit was broken.
 type Part = fn(&Path) -> bool;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 9] = [
     ("decode", decode::run),
     ("overhead", overhead::run),
     ("fairness", fairness::run),
@@ -30,6 +33,8 @@ const PARTS: [(&str, Part); 7] = [
     ("memory", memory::run),
     ("crowd", crowd::run),
     ("peers", peers::run),
+    ("speakers", speakers::run),
+    ("diarizers", diarizers::run),
 ];
 
 fn main() -> ExitCode {

@@ -1,5 +1,6 @@
 //! The command line. Parses flags, loads the settings, calls the rooms; decides nothing else.
 
+mod bench;
 mod doctor;
 mod models;
 mod serve;
@@ -36,6 +37,9 @@ enum Command {
     /// List, pull and verify models
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Measure how good results are, on recordings whose truth is known
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Check devices, models, decoders, and run a tiny transcription
     Doctor,
     /// Print every setting with its default, unit and meaning, as a settings file
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Models(command) => {
             load(&cli, Vec::new()).and_then(|settings| models::run(&settings, command))
         }
+        Command::Bench(command) => load(&cli, Vec::new()).and_then(|settings| bench::run(&settings, command)),
         Command::Doctor => load(&cli, Vec::new()).and_then(doctor::run),
     };
     let code = result.unwrap_or_else(|message| {

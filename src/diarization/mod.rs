@@ -27,6 +27,7 @@ mod parity;
 pub mod powerset;
 mod reconstruction;
 pub mod samples;
+pub mod score;
 pub mod segmentation;
 mod speakers;
 pub mod tables;
