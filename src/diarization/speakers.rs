@@ -6,7 +6,7 @@
 use super::SpeakerLimits;
 use super::clustering::{Tree, clusters};
 use super::gathering::Heard;
-use super::method::Method;
+use super::method::{Method, Minor};
 use super::vbx::{self, Evidence, Shares};
 use super::vectors::cosine;
 use crate::time::SampleIndex;
@@ -42,6 +42,9 @@ pub(super) fn find(heard: &[Heard], method: &Method, wanted: &Wanted) -> Vec<Vec
         guess = tree.cut_into(MOST_SPEAKERS);
     }
     let mut speakers = refined(heard, &guess, method, wanted.step);
+    if let Some(minor) = method.grouping().minor {
+        join_minor(&mut speakers, minor);
+    }
     let count = allowed(speakers.len(), wanted.limits).min(heard.len());
     while speakers.len() > count {
         join_weakest(&mut speakers);
@@ -55,6 +58,17 @@ struct Speaker {
     centroid: Vec<f32>,
     /// Its share of the voices.
     share: f64,
+}
+
+impl Speaker {
+    /// The other one's moments are its own.
+    fn take_in(&mut self, other: &Speaker) {
+        let all = self.share + other.share;
+        for (x, y) in self.centroid.iter_mut().zip(&other.centroid) {
+            *x = ((f64::from(*x) * self.share + f64::from(*y) * other.share) / all) as f32;
+        }
+        self.share = all;
+    }
 }
 
 /// Speakers after VBx: means of the voices, weighted by how much each speaker answers for them.
@@ -87,6 +101,32 @@ fn centroid(heard: &[Heard], shares: &Shares, speaker: usize) -> Vec<f32> {
     sum.into_iter().map(|x| (x / all) as f32).collect()
 }
 
+/// Joins speakers who are hardly heard with those they sound like: in a long recording somebody's odd moments and
+/// stretches of two voices are many enough to stand by themselves. The most alike go first.
+fn join_minor(speakers: &mut Vec<Speaker>, minor: Minor) {
+    while let Some((gone, into)) = nearest_to_minor(speakers, minor) {
+        let gone = std::mem::replace(&mut speakers[gone], Speaker { centroid: Vec::new(), share: 0.0 });
+        speakers[into].take_in(&gone);
+        speakers.retain(|speaker| !speaker.centroid.is_empty());
+    }
+}
+
+/// Who is hardly heard, and whom they sound like most; the most alike of all.
+fn nearest_to_minor(speakers: &[Speaker], minor: Minor) -> Option<(usize, usize)> {
+    let share = minor.share / speakers.len() as f64;
+    let mut best = None;
+    for (one, speaker) in speakers.iter().enumerate().filter(|(_, speaker)| speaker.share < share) {
+        for (other, larger) in speakers.iter().enumerate() {
+            let alike = cosine(&speaker.centroid, &larger.centroid);
+            let best_yet = best.map_or(minor.likeness, |(_, alike)| alike);
+            if one != other && larger.share >= speaker.share && alike > best_yet {
+                best = Some(((one, other), alike));
+            }
+        }
+    }
+    best.map(|(pair, _)| pair)
+}
+
 /// Joins the speaker who is heard least with the one that sounds most like it: a count that is too high is mostly so by
 /// somebody's odd moments. There must be two.
 fn join_weakest(speakers: &mut Vec<Speaker>) {
@@ -96,11 +136,7 @@ fn join_weakest(speakers: &mut Vec<Speaker>) {
     let alike = |speaker: &Speaker| cosine(&speaker.centroid, &gone.centroid);
     let into =
         speakers.iter_mut().max_by(|a, b| alike(a).total_cmp(&alike(b))).expect("there are two speakers");
-    let all = into.share + gone.share;
-    for (x, y) in into.centroid.iter_mut().zip(&gone.centroid) {
-        *x = ((f64::from(*x) * into.share + f64::from(*y) * gone.share) / all) as f32;
-    }
-    into.share = all;
+    into.take_in(&gone);
 }
 
 /// Makes the voice that sounds least like any speaker a speaker, until there are `count` or no voice sounds new. That
@@ -170,6 +206,26 @@ mod tests {
         assert_eq!(found(&heard(&[0, 1]), SpeakerLimits::exactly(3)), 2);
         let equal = vec![heard(&[0]).remove(0); 30];
         assert_eq!(found(&equal, SpeakerLimits::exactly(5)), 1, "equal voices cannot be told apart");
+    }
+
+    #[test]
+    fn who_is_hardly_heard_is_joined_with_whom_they_sound_like_and_stays_otherwise() {
+        let speaker = |centroid: [f32; 2], share| Speaker { centroid: centroid.to_vec(), share };
+        let minor = Minor { share: 0.25, likeness: 0.5 };
+        let joined = |mut speakers: Vec<Speaker>| {
+            join_minor(&mut speakers, minor);
+            speakers.into_iter().map(|speaker| speaker.share).collect::<Vec<_>>()
+        };
+        let both = [speaker([1.0, 0.0], 0.5), speaker([0.0, 1.0], 0.46)];
+        let [one, other] = both;
+        assert_eq!(
+            joined(vec![one, speaker([0.9, 0.2], 0.03), speaker([0.8, 0.1], 0.01), other]),
+            [0.54, 0.46]
+        );
+        let far = vec![speaker([1.0, 0.0], 0.95), speaker([-0.5, 1.0], 0.05)];
+        assert_eq!(joined(far), [0.95, 0.05], "somebody who says little");
+        let alike = vec![speaker([1.0, 0.0], 0.5), speaker([0.9, 0.1], 0.5)];
+        assert_eq!(joined(alike), [0.5, 0.5], "both are heard a lot");
     }
 
     #[test]
