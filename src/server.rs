@@ -245,6 +245,7 @@ pub fn run(settings: &Settings) -> Result<Ending, StartError> {
     let _cleaning = Cleaning(scratch.clone());
     // Said now, not at the first request.
     parts.catalogue.resolve(&settings.default_model)?;
+    speakers::look(&parts.catalogue, &settings.diarization_model)?;
     let listener = TcpListener::bind(address).map_err(|error| {
         StartError::Io(format!(
             "cannot listen on {address}: {error}; `--listen` (DIARIST_LISTEN) takes another"

@@ -106,6 +106,8 @@ pub struct Conversation {
     pub turns: Vec<SpeakerTurn>,
     /// By number.
     pub speakers: Vec<Speaker>,
+    /// The names of all known voices, also of those that are not heard: nobody else is called so.
+    pub known_names: Vec<String>,
     /// What the client should know.
     pub warnings: Vec<Warning>,
 }
@@ -199,6 +201,8 @@ pub struct Transcript {
     pub turns: Vec<SpeakerTurn>,
     /// The speakers by number, in the order in which the text has them; empty without diarization.
     pub speakers: Vec<Speaker>,
+    /// The names of all known voices, also of those that are not heard: nobody else is called so.
+    pub known_names: Vec<String>,
     /// Tokens of prompt given to the model, for usage figures.
     pub prompt_tokens: usize,
     /// What the guard left out; empty when it was off.

@@ -31,6 +31,7 @@ fn a_server_that_cannot_start_says_why_and_fails() {
     for (setting, reason) in [
         ("preload=nothing", "the model `nothing` does not exist"),
         ("default_model=nothing", "the model `nothing` does not exist"),
+        ("diarization_model=tiny", "the model `tiny` cannot be used: it tells no speakers apart"),
         ("temp_dir=/nonexistent", "DIARIST_TEMP_DIR"),
         ("max_upload_bytes=-1", "1 to 9007199254740992"),
         ("cors_origins=example.org", "DIARIST_CORS_ORIGINS"),
@@ -85,6 +86,21 @@ fn a_path_that_is_no_recording_is_named_as_such() {
     for (path, reason) in [("/nonexistent.wav", "cannot be read"), ("/tmp", "is not a file")] {
         let (code, said) = ends_with(diarist(&["transcribe", path, "--format", "verbose_json"]));
         assert_eq!((code, said.contains(reason)), (Some(1), true), "{said}");
+    }
+}
+
+#[test]
+fn a_clip_of_a_known_speaker_that_is_no_recording_is_named_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/audio/hello.flac");
+    let recording = recording.to_str().unwrap();
+    for (clip, reason) in [("nothing-here", "cannot be read"), (".", "is not a file")] {
+        let path = folder.path().join(clip);
+        let known = format!("Ann={}", path.display());
+        let flags = ["transcribe", "--format", "srt", "--diarize", "--known-speaker", &known, recording];
+        let (code, said) = ends_with(diarist(&flags));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(&format!("--known-speaker: {}: {reason}", path.display())), "{said}");
     }
 }
 

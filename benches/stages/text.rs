@@ -120,6 +120,7 @@ fn transcript(duration: SampleIndex) -> Transcript {
         segments: segments(TimeSpan::new(0, duration)).into(),
         turns: Vec::new(),
         speakers: Vec::new(),
+        known_names: Vec::new(),
         dropped: Vec::new(),
         coverage: None,
         prompt_tokens: 0,

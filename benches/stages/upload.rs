@@ -77,6 +77,7 @@ impl Backend for Idle {
             segments: Segments::default(),
             turns: Vec::new(),
             speakers: Vec::new(),
+            known_names: Vec::new(),
             dropped: Vec::new(),
             coverage: None,
             prompt_tokens: 0,

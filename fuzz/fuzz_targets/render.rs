@@ -101,6 +101,7 @@ fn transcript(input: &Input) -> Transcript {
         segments: segments.into(),
         turns: Vec::new(),
         speakers: input.names.iter().map(|name| Speaker { name: name.clone(), embedding: Vec::new() }).collect(),
+        known_names: input.names.iter().flatten().cloned().collect(),
         coverage: None,
         prompt_tokens: 0,
     }

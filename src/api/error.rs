@@ -285,6 +285,10 @@ impl From<&PipelineError> for ApiError {
                 let error = Self::new(kind, error.to_string());
                 error.with_param("known_speaker_references").with_code("invalid_value")
             }
+            // No field names the model that tells speakers apart.
+            (PipelineError::Diarization(_), kind) => {
+                Self { param: None, ..Self::new(kind, error.to_string()) }
+            }
             (PipelineError::Incapable { field, message }, kind) => Self::new(kind, message).with_param(field),
             (_, kind) => Self::new(kind, error.to_string()),
         }

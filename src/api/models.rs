@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
+use crate::error::ErrorKind;
 use crate::models::catalogue::ModelSpec;
 use crate::output::{JSON_TYPE, json::to_json};
 
@@ -62,5 +63,9 @@ fn find(state: &ApiState, id: &str) -> Result<ModelSpec, ApiError> {
         return Ok(spec);
     }
     let known = if shown(id) == id { id } else { &shown(id) };
-    state.backend.resolve(known).map_err(|error| ApiError::from(&error))
+    state.backend.resolve(known).map_err(|error| match error.kind() {
+        // Damaged, or of another use: no model that is served here has this name.
+        ErrorKind::ModelUnusable => ApiError::new(ErrorKind::ModelNotFound, error.to_string()),
+        _ => ApiError::from(&error),
+    })
 }

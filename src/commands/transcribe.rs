@@ -139,6 +139,10 @@ fn template(settings: &Settings, args: &TranscribeArgs) -> Result<Request, Strin
         return Err(format!("--temperature {}: allowed are 0 to 1", args.temperature));
     }
     let speakers = args.speakers.options(args.format.response(), args.translate)?;
+    for known in speakers.iter().flat_map(|speakers| &speakers.known) {
+        let clip = &known.clip.path;
+        check_file(clip).map_err(|error| format!("--known-speaker: {}: {error}", clip.display()))?;
+    }
     let model = args.model.as_ref().unwrap_or(&settings.default_model);
     let nothing = AudioSource { path: PathBuf::new(), name: None };
     Ok(Request {

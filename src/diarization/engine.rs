@@ -15,7 +15,7 @@ use super::masks::clearest_speaker;
 use super::samples::{Samples, padded};
 use super::segmentation::SpeakerSegmenter;
 use super::team::{Places, Team};
-use super::{Diarization, DiarizationError, DiarizationOptions, KnownVoice, MayHoldSpeech};
+use super::{Diarization, DiarizationError, DiarizationOptions, KnownVoice, LearnedVoice, MayHoldSpeech};
 use crate::audio::{AudioError, PcmSpool};
 use crate::cancel::CancelToken;
 use crate::time::{SampleIndex, TimeSpan};
@@ -59,21 +59,39 @@ impl DiarizationEngine {
         Self { segmenter, embedder, places }
     }
 
+    /// Hears the clips of known voices. Blocking; works on threads of its own.
+    ///
+    /// # Errors
+    /// `Reference` for a clip without enough speech; `Engine` when a network fails; `Cancelled`.
+    pub fn learn(
+        &self,
+        known: &[KnownVoice],
+        cancel: &CancelToken,
+    ) -> Result<Vec<LearnedVoice>, DiarizationError> {
+        let team = Team::new(&self.places, cancel);
+        let learned = |(index, voice): (usize, &KnownVoice)| {
+            let embedding = self.reference(&voice.clip, &team)?.ok_or(DiarizationError::Reference {
+                index,
+                reason: "holds too little speech: half a second of one voice is needed at least".to_owned(),
+            })?;
+            Ok(LearnedVoice { name: voice.name.clone(), embedding })
+        };
+        known.iter().enumerate().map(learned).collect()
+    }
+
     /// Who spoke when in a recording, which may still be growing: what has not been decoded is waited for. Blocking;
     /// works on threads of its own. `known` voices give their names to the speakers who sound like them.
     ///
     /// # Errors
-    /// `Reference` for a clip without enough speech; `Engine` when a network fails; `Audio` when decoding fails or the
-    /// request is cancelled.
+    /// `Engine` when a network fails; `Audio` when decoding fails or the request is cancelled.
     pub fn diarize(
         &self,
         sound: &Sound<'_>,
-        known: &[KnownVoice],
+        known: &[LearnedVoice],
         options: &DiarizationOptions,
     ) -> Result<Diarization, DiarizationError> {
         let options = DiarizationOptions { step: options.step.clamp(MIN_STEP, WINDOW), ..options.clone() };
         let team = Team::new(&self.places, sound.cancel);
-        let references = self.references(known, &team)?;
         let method = self.embedder.method();
         let mut attribution = Attribution::new(method.clone());
         let grid = self.listen(sound, options.step, &team, &mut |numbers| attribution.push(&numbers))?;
@@ -81,9 +99,7 @@ impl DiarizationEngine {
         if sound.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
-        let names = known.iter().map(|voice| voice.name.clone());
-        let references: Vec<_> = names.zip(references).collect();
-        attribution::name_voices(&mut attributed.voices, &references, &method);
+        attribution::name_voices(&mut attributed.voices, known, &method);
         let attribution::Attributed { turns, exclusive, voices } = attributed;
         Ok(Diarization { turns, exclusive, voices })
     }
@@ -92,7 +108,7 @@ impl DiarizationEngine {
     /// out what they give, window by window in order. Gives the windows' grid.
     ///
     /// # Errors
-    /// As `diarize`, but for `Reference`.
+    /// As `diarize`.
     pub fn listen(
         &self,
         sound: &Sound<'_>,
@@ -141,17 +157,6 @@ impl DiarizationEngine {
             return Ok(silence());
         }
         self.segmenter.segment(&window)
-    }
-
-    /// What the known voices sound like.
-    fn references(&self, known: &[KnownVoice], team: &Team<'_>) -> Result<Vec<Vec<f32>>, DiarizationError> {
-        let reference = |(index, voice): (usize, &KnownVoice)| {
-            self.reference(&voice.clip, team)?.ok_or(DiarizationError::Reference {
-                index,
-                reason: "holds too little speech: half a second of one voice is needed at least".to_owned(),
-            })
-        };
-        known.iter().enumerate().map(reference).collect()
     }
 
     /// What the voice sounds like that is heard most clearly in a clip; `None` if none is heard for long enough.

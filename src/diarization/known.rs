@@ -2,25 +2,25 @@
 //!
 //! Read next: `assignment`, which does the matching.
 
-use super::Voice;
 use super::assignment::matching;
 use super::method::Method;
+use super::{LearnedVoice, Voice};
 
 /// Gives names to the voices that sound like the known ones. Each name goes to one voice at most, so that the sum of
 /// similarities is the largest; a voice that sounds like none of them, and a name that nobody sounds like, stay
-/// without. `known` are names with vectors of the same encoder, of any length.
-pub fn name_voices(voices: &mut [Voice], known: &[(String, Vec<f32>)], method: &Method) {
+/// without. `known` are of the same encoder, their vectors of any length.
+pub fn name_voices(voices: &mut [Voice], known: &[LearnedVoice], method: &Method) {
     let unlike = -1.0;
     let similarities: Vec<Vec<f32>> = known
         .iter()
-        .map(|(_, reference)| {
-            let to = |voice: &Voice| method.similarity(reference, &voice.embedding).unwrap_or(unlike);
+        .map(|known| {
+            let to = |voice: &Voice| method.similarity(&known.embedding, &voice.embedding).unwrap_or(unlike);
             voices.iter().map(to).collect()
         })
         .collect();
-    for ((name, _), voice) in known.iter().zip(matching(&similarities, method.same_voice())) {
+    for (known, voice) in known.iter().zip(matching(&similarities, method.same_voice())) {
         if let Some(voice) = voice {
-            voices[voice].name = Some(name.clone());
+            voices[voice].name = Some(known.name.clone());
         }
     }
 }
@@ -34,8 +34,8 @@ mod tests {
         Voice { name: None, embedding: embedding.to_vec() }
     }
 
-    fn known(name: &str, reference: &[f32]) -> (String, Vec<f32>) {
-        (name.into(), reference.to_vec())
+    fn known(name: &str, reference: &[f32]) -> LearnedVoice {
+        LearnedVoice { name: name.into(), embedding: reference.to_vec() }
     }
 
     fn names(voices: &[Voice]) -> Vec<Option<&str>> {

@@ -98,6 +98,15 @@ pub struct KnownVoice {
     pub clip: Vec<f32>,
 }
 
+/// A known voice, as the encoder hears it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LearnedVoice {
+    /// Its name, verbatim.
+    pub name: String,
+    /// What its clip sounds like.
+    pub embedding: Vec<f32>,
+}
+
 /// Who spoke when, in one recording. Speakers are numbered from 0 by first appearance in `turns`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Diarization {

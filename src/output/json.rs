@@ -169,12 +169,13 @@ pub fn turns(conversation: &Conversation, embeddings: bool, out: &mut dyn Write)
         end: f64,
         speaker: &'a str,
     }
-    let labels = Labels::new(&conversation.speakers);
+    let labels = Labels::new(&conversation.speakers, &conversation.known_names);
     let speakers = (0..).map(|number| Some(SpeakerId(number))).zip(&conversation.speakers);
     let speakers = speakers.map(|(number, speaker)| SpeakerBody {
         speaker: labels.get_or_nobody(number),
         known: speaker.name.is_some(),
-        embedding: embeddings.then(|| speaker.embedding.iter().map(|number| finite(*number)).collect()),
+        embedding: (embeddings && !speaker.embedding.is_empty())
+            .then(|| speaker.embedding.iter().map(|number| finite(*number)).collect()),
     });
     let turns = conversation.turns.iter().map(|turn| {
         let (start, end) = edges(turn.span);
@@ -764,7 +765,7 @@ mod tests {
             duration: 40_000,
             turns: vec![turn(0, 16_000, 0), turn(8_000, 24_000, 1)],
             speakers: talk().speakers,
-            warnings: Vec::new(),
+            ..Conversation::default()
         };
         let written = |embeddings| {
             crate::output::render_turns(&conversation, crate::output::TurnsFormat::Json, None, embeddings)
@@ -777,6 +778,7 @@ mod tests {
              {\"start\":0.5,\"end\":1.5,\"speaker\":\"Ann\"}],\"usage\":{\"type\":\"duration\",\"seconds\":3}}"
         );
         assert!(written(true).contains("\"known\":true,\"embedding\":[0.6,0.8]"));
+        assert!(written(true).contains("\"known\":false}"), "a voice that was heard too little has none");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What speakers are called in answers. Pure.
 //!
 //! Known voices by their names, verbatim; the others by letters in the order of their numbers: A to Z, then AA, AB, …
-//! A letter that is the name of a known voice is left out, so that every label means one voice.
+//! A letter that is the name of a known voice is left out, so that every label means one voice; whether that voice is
+//! heard or not, since a stranger called by its name would be taken for it.
+
+use std::collections::BTreeSet;
 
 use crate::transcript::{Speaker, SpeakerId};
 
@@ -16,9 +19,11 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// One label for each of `speakers`.
-    pub fn new(speakers: &[Speaker]) -> Self {
-        let is_name = |label: &str| speakers.iter().any(|speaker| speaker.name.as_deref() == Some(label));
+    /// One label for each of `speakers`; those without a name get none of `known_names`.
+    pub fn new(speakers: &[Speaker], known_names: &[String]) -> Self {
+        let names = speakers.iter().filter_map(|speaker| speaker.name.as_ref());
+        let names: BTreeSet<&str> = names.chain(known_names).map(String::as_str).collect();
+        let is_name = |label: &str| names.contains(label);
         let mut letters = (0..).map(letters).filter(|label| !is_name(label));
         let label = |speaker: &Speaker| speaker.name.clone().or_else(|| letters.next()).unwrap_or_default();
         let by_number = speakers.iter().map(label).collect();
@@ -55,11 +60,10 @@ fn letters(number: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     fn labels(names: &[Option<&str>]) -> Vec<String> {
         let speaker = |name: &Option<&str>| Speaker { name: name.map(str::to_owned), ..Speaker::default() };
-        Labels::new(&names.iter().map(speaker).collect::<Vec<_>>()).by_number
+        Labels::new(&names.iter().map(speaker).collect::<Vec<_>>(), &[]).by_number
     }
 
     #[test]
@@ -84,9 +88,17 @@ mod tests {
         assert_eq!(labels(&[None, Some("A"), None, Some("C")]), ["B", "A", "D", "C"]);
         let speakers = [Some("unknown"), Some("unknown_")];
         let speakers = speakers.map(|name| Speaker { name: name.map(str::to_owned), ..Speaker::default() });
-        let labels = Labels::new(&speakers);
+        let labels = Labels::new(&speakers, &[]);
         assert_eq!(labels.get_or_nobody(None), "unknown__");
         assert_eq!((labels.get(None), labels.get(Some(SpeakerId(9)))), (None, None));
-        assert_eq!(Labels::new(&[]).get_or_nobody(None), "unknown");
+        assert_eq!(Labels::new(&[], &[]).get_or_nobody(None), "unknown");
+    }
+
+    #[test]
+    fn nobody_is_called_by_the_name_of_a_known_voice_that_is_not_heard() {
+        let known = ["A".to_owned(), "C".to_owned(), "unknown".to_owned()];
+        let labels = Labels::new(&[Speaker::default(), Speaker::default()], &known);
+        assert_eq!(labels.by_number, ["B", "D"]);
+        assert_eq!(labels.get_or_nobody(None), "unknown_");
     }
 }

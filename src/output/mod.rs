@@ -296,6 +296,7 @@ pub(crate) mod samples {
             segments: segments.into(),
             turns: Vec::new(),
             speakers: Vec::new(),
+            known_names: Vec::new(),
             dropped: Vec::new(),
             coverage: None,
             prompt_tokens: 0,

@@ -27,7 +27,8 @@ pub struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Nothing is read yet.
     pub fn new(transcript: &'a Transcript) -> Self {
-        Self { transcript, labels: Labels::new(&transcript.speakers), failure: RefCell::new(None) }
+        let labels = Labels::new(&transcript.speakers, &transcript.known_names);
+        Self { transcript, labels, failure: RefCell::new(None) }
     }
 
     /// The segments in order, up to the first that cannot be read.

@@ -15,22 +15,25 @@ const MAX_FILE: usize = 100;
 /// File name where there is none.
 const NO_FILE: &str = "recording";
 
+/// What stands in a field that says nothing.
+const NOTHING: &str = "<NA>";
+
 /// One line a turn, in order; `file` is what the client calls the recording.
 ///
 /// Fields end at white space, so in names every character of that kind is written as its bytes in percent signs, and the
-/// percent sign as well: names stay apart, and can be read back.
+/// percent sign as well: names stay apart, and can be read back. A name that is what stands in empty fields is not that.
 ///
 /// # Errors
 /// What `out` gives.
 pub fn rttm(conversation: &Conversation, file: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
-    let labels = Labels::new(&conversation.speakers);
+    let labels = Labels::new(&conversation.speakers, &conversation.known_names);
     let file = file_field(file.unwrap_or_default());
     for SpeakerTurn { span, speaker } in &conversation.turns {
         let start_ms = milliseconds(span.start);
         let length_ms = milliseconds(span.end).saturating_sub(start_ms).max(1);
         let (start, length) = (decimal(start_ms), decimal(length_ms));
         let name = name_field(labels.get_or_nobody(Some(*speaker)));
-        writeln!(out, "SPEAKER {file} 1 {start} {length} <NA> <NA> {name} <NA> <NA>")?;
+        writeln!(out, "SPEAKER {file} 1 {start} {length} {NOTHING} {NOTHING} {name} {NOTHING} {NOTHING}")?;
     }
     Ok(())
 }
@@ -41,6 +44,9 @@ fn decimal(ms: u64) -> String {
 }
 
 fn name_field(name: &str) -> String {
+    if name == NOTHING {
+        return name.replace('<', "%3C");
+    }
     let mut field = String::with_capacity(name.len());
     for character in name.chars() {
         if character.is_whitespace() || character.is_control() || character == '%' {
@@ -100,6 +106,7 @@ mod tests {
     #[test]
     fn names_stay_apart_and_files_are_harmless() {
         assert_eq!(name_field("a b%\u{2003}\n"), "a%20b%25%E2%80%83%0A");
+        assert_eq!((name_field("<NA>").as_str(), name_field("<b>").as_str()), ("%3CNA>", "<b>"));
         assert_eq!(file_field("../../etc/passwd.wav"), "_.._etc_passwd");
         for (name, field) in
             [("", NO_FILE), ("..", NO_FILE), ("/.wav", NO_FILE), ("Grüße.wav", "Grüße"), ("a", "a")]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::audio::{AudioError, PcmSpool};
 use crate::cancel::CancelToken;
 use crate::diarization::{
-    Diarization, DiarizationError, DiarizationOptions, KnownVoice, MayHoldSpeech, Sound,
+    Diarization, DiarizationError, DiarizationOptions, LearnedVoice, MayHoldSpeech, Sound,
 };
 use crate::time::TimeSpan;
 
@@ -22,7 +22,7 @@ pub struct Listener {
     /// Who does it.
     pub diarizer: Box<dyn Diarizer>,
     /// The named voices.
-    pub known: Vec<KnownVoice>,
+    pub known: Vec<LearnedVoice>,
     /// How.
     pub options: DiarizationOptions,
 }

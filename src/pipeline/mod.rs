@@ -170,7 +170,9 @@ impl Pipeline {
         }
         if let Some((diarization, took)) = diarized {
             clock.put(Stage::Diarization, took);
-            let attribute = || speakers::attribute(transcript, diarization, plan.attribution, &plan.scratch);
+            let names = request.speakers.as_ref().map(SpeakerOptions::known_names).unwrap_or_default();
+            let attribute =
+                || speakers::attribute(transcript, diarization, names, plan.attribution, &plan.scratch);
             transcript = clock.time(Stage::Merge, attribute)?;
         }
         clock.put_first(Stage::Decode, done.took);
@@ -209,7 +211,8 @@ impl Pipeline {
         }
         clock.put_first(Stage::Decode, done.took);
         clock.put(Stage::Diarization, took);
-        let mut conversation = speakers::conversation(diarization, spool.len());
+        let mut conversation =
+            speakers::conversation(diarization, request.speakers.known_names(), spool.len());
         conversation.warnings = done.decoded.warnings;
         Ok(DiarizationOutcome { conversation, timings: clock.timings })
     }
@@ -218,9 +221,18 @@ impl Pipeline {
     fn listener(&self, speakers: &SpeakerOptions, control: &Control) -> Result<Listener, PipelineError> {
         let none = || DiarizationError::Model("none has been set up".to_owned());
         let diarizers = self.diarizers.as_ref().ok_or_else(none)?;
+        let diarizer = diarizers().map_err(|error| match error.kind() {
+            // The server's choice: the client has named no such model.
+            ErrorKind::ModelNotFound | ErrorKind::ModelUnusable => {
+                DiarizationError::Model(error.to_string()).into()
+            }
+            _ => PipelineError::from(error),
+        })?;
+        let clips = known::voices(&speakers.known, &self.options.audio, &control.cancel)?;
         Ok(Listener {
-            diarizer: diarizers()?,
-            known: known::voices(&speakers.known, &self.options.audio, &control.cancel)?,
+            // Before anything else is done: a clip of no use is the request's fault.
+            known: diarizer.learn(&clips, &control.cancel)?,
+            diarizer,
             options: speakers.over(&self.options.diarization),
         })
     }

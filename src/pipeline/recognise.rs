@@ -95,6 +95,7 @@ pub fn recognise(
         segments: heard.segments,
         turns: Vec::new(),
         speakers: Vec::new(),
+        known_names: Vec::new(),
         prompt_tokens: heard.prompt_tokens,
         text_tokens: heard.text_tokens,
         warnings: heard.findings.warnings(),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audio::AudioSource;
+use crate::cancel::CancelToken;
 use crate::diarization::{
-    Diarization, DiarizationEngine, DiarizationError, DiarizationOptions, KnownVoice, Sound, SpeakerLimits,
-    Voice,
+    Diarization, DiarizationEngine, DiarizationError, DiarizationOptions, KnownVoice, LearnedVoice, Sound,
+    SpeakerLimits, Voice,
 };
 use crate::models::ModelError;
 use crate::models::manager::{Lease, ModelManager};
@@ -46,6 +47,11 @@ impl Default for SpeakerOptions {
 }
 
 impl SpeakerOptions {
+    /// Of all known voices.
+    pub(super) fn known_names(&self) -> Vec<String> {
+        self.known.iter().map(|speaker| speaker.name.clone()).collect()
+    }
+
     /// For the networks, where `configured` holds what the request does not say.
     pub(super) fn over(&self, configured: &DiarizationOptions) -> DiarizationOptions {
         DiarizationOptions {
@@ -86,6 +92,16 @@ pub struct DiarizationOutcome {
 
 /// Whatever tells voices apart: the engine, or what tests put in its place.
 pub trait Diarizer: Send + Sync {
+    /// As `DiarizationEngine::learn`.
+    ///
+    /// # Errors
+    /// As there.
+    fn learn(
+        &self,
+        known: &[KnownVoice],
+        cancel: &CancelToken,
+    ) -> Result<Vec<LearnedVoice>, DiarizationError>;
+
     /// As `DiarizationEngine::diarize`.
     ///
     /// # Errors
@@ -93,16 +109,24 @@ pub trait Diarizer: Send + Sync {
     fn diarize(
         &self,
         sound: &Sound<'_>,
-        known: &[KnownVoice],
+        known: &[LearnedVoice],
         options: &DiarizationOptions,
     ) -> Result<Diarization, DiarizationError>;
 }
 
 impl Diarizer for DiarizationEngine {
+    fn learn(
+        &self,
+        known: &[KnownVoice],
+        cancel: &CancelToken,
+    ) -> Result<Vec<LearnedVoice>, DiarizationError> {
+        Self::learn(self, known, cancel)
+    }
+
     fn diarize(
         &self,
         sound: &Sound<'_>,
-        known: &[KnownVoice],
+        known: &[LearnedVoice],
         options: &DiarizationOptions,
     ) -> Result<Diarization, DiarizationError> {
         Self::diarize(self, sound, known, options)
@@ -110,10 +134,18 @@ impl Diarizer for DiarizationEngine {
 }
 
 impl Diarizer for Lease<DiarizationEngine> {
+    fn learn(
+        &self,
+        known: &[KnownVoice],
+        cancel: &CancelToken,
+    ) -> Result<Vec<LearnedVoice>, DiarizationError> {
+        DiarizationEngine::learn(self, known, cancel)
+    }
+
     fn diarize(
         &self,
         sound: &Sound<'_>,
-        known: &[KnownVoice],
+        known: &[LearnedVoice],
         options: &DiarizationOptions,
     ) -> Result<Diarization, DiarizationError> {
         DiarizationEngine::diarize(self, sound, known, options)
@@ -144,6 +176,7 @@ pub(crate) struct Attribution {
 pub(super) fn attribute(
     transcript: Transcript,
     diarization: Diarization,
+    known_names: Vec<String>,
     how: Attribution,
     scratch: &Scratch,
 ) -> Result<Transcript, PipelineError> {
@@ -163,12 +196,16 @@ pub(super) fn attribute(
     }
     let (rest, Cast { turns, speakers }) = merger.finish(diarization);
     store(rest)?;
-    Ok(Transcript { segments, turns, speakers, ..transcript })
+    Ok(Transcript { segments, turns, speakers, known_names, ..transcript })
 }
 
 /// What a diarization says, without text.
-pub(super) fn conversation(diarization: Diarization, duration: SampleIndex) -> Conversation {
+pub(super) fn conversation(
+    diarization: Diarization,
+    known_names: Vec<String>,
+    duration: SampleIndex,
+) -> Conversation {
     let named = |voice: Voice| Speaker { name: voice.name, embedding: voice.embedding };
     let speakers = diarization.voices.into_iter().map(named).collect();
-    Conversation { duration, turns: diarization.turns, speakers, warnings: Vec::new() }
+    Conversation { duration, turns: diarization.turns, speakers, known_names, warnings: Vec::new() }
 }

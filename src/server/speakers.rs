@@ -46,6 +46,30 @@ pub fn manager(catalogue: &Arc<Catalogue>, options: &ModelsOptions) -> ModelMana
     ModelManager::of_role(Role::SpeakerEmbedding, Arc::clone(catalogue), Box::new(loader), &options)
 }
 
+/// Looks whether the diarization model called `id` can be had. Files that are not there are warned of: all else goes
+/// without them.
+///
+/// # Errors
+/// `Unusable` when no diarization model is called so.
+pub fn look(catalogue: &Catalogue, id: &str) -> Result<(), ModelError> {
+    let Some((_, _, comparison)) = ENCODERS.iter().find(|(known, ..)| *known == id) else {
+        let known = ENCODERS.map(|(known, ..)| known).join("` or `");
+        let reason = format!("it tells no speakers apart; `diarization_model` is `{known}`");
+        return Err(ModelError::Unusable { id: id.to_owned(), reason });
+    };
+    let parts = [
+        (id, Role::SpeakerEmbedding),
+        (SEGMENTATION, Role::SpeakerSegmentation),
+        (*comparison, Role::SpeakerComparison),
+    ];
+    for (part, role) in parts {
+        if let Err(error) = catalogue.resolve_as(part, role) {
+            tracing::warn!(%error, "speakers cannot be told apart");
+        }
+    }
+    Ok(())
+}
+
 fn load(
     catalogue: &Catalogue,
     spec: &ModelSpec,

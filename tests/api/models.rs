@@ -36,6 +36,8 @@ fn an_unknown_model_is_not_found_by_get_or_delete() {
     let app = spawn(Script::default());
     let error = app.get("/v1/models/no%2Fsuch").error(404);
     assert_eq!((error["param"].as_str(), error["code"].as_str()), (Some("model"), Some("model_not_found")));
+    let error = app.get("/v1/models/silero-vad").error(404);
+    assert_eq!(error["code"], "model_not_found", "it is there, but not to be asked to transcribe");
     let delete = |id: &str| app.client.delete(app.url(&format!("/v1/models/{id}"))).send().unwrap();
     assert_eq!(delete("nope").status(), 404);
     assert_eq!(delete("tiny").status(), 405);

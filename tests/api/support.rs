@@ -137,6 +137,7 @@ impl Backend for FakeBackend {
                 segments: stored(segments, request.source.path.parent().expect("uploads lie in a folder")),
                 turns: Vec::new(),
                 speakers,
+                known_names: Vec::new(),
                 dropped: if request.guard == Some(true) { vec![dropped()] } else { Vec::new() },
                 coverage: (request.coverage == Some(true)).then(coverage),
                 prompt_tokens: 0,

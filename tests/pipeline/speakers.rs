@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use diarist::audio::{AudioError, AudioSource};
 use diarist::cancel::CancelToken;
 use diarist::diarization::{
-    Diarization, DiarizationError, DiarizationOptions, KnownVoice, Sound, SpeakerLimits, Voice,
+    Diarization, DiarizationError, DiarizationOptions, KnownVoice, LearnedVoice, Sound, SpeakerLimits, Voice,
 };
 use diarist::error::ErrorKind;
+use diarist::models::ModelError;
 use diarist::pipeline::speakers::Diarizer;
 use diarist::pipeline::{
     Control, DiarizationRequest, Event, KnownSpeaker, Pipeline, PipelineError, Request, SpeakerOptions, Stage,
@@ -25,13 +26,30 @@ use serde_json::Value;
 use crate::support::{fixture, long_recording, parts, request, settings};
 
 type Answer = Result<Diarization, DiarizationError>;
-type Script = Arc<dyn Fn(&Sound<'_>, &[KnownVoice], &DiarizationOptions) -> Answer + Send + Sync>;
+type Script = Arc<dyn Fn(&Sound<'_>, &[LearnedVoice], &DiarizationOptions) -> Answer + Send + Sync>;
 
 /// Does what its script says.
 struct Scripted(Script);
 
 impl Diarizer for Scripted {
-    fn diarize(&self, sound: &Sound<'_>, known: &[KnownVoice], options: &DiarizationOptions) -> Answer {
+    /// A clip sounds like its length. What is silent is refused.
+    fn learn(
+        &self,
+        known: &[KnownVoice],
+        _cancel: &CancelToken,
+    ) -> Result<Vec<LearnedVoice>, DiarizationError> {
+        let silent = known.iter().position(|voice| voice.clip.iter().all(|sample| *sample == 0.0));
+        if let Some(index) = silent {
+            return Err(DiarizationError::Reference { index, reason: "is silent".into() });
+        }
+        let learned = |voice: &KnownVoice| LearnedVoice {
+            name: voice.name.clone(),
+            embedding: vec![voice.clip.len() as f32],
+        };
+        Ok(known.iter().map(learned).collect())
+    }
+
+    fn diarize(&self, sound: &Sound<'_>, known: &[LearnedVoice], options: &DiarizationOptions) -> Answer {
         (self.0)(sound, known, options)
     }
 }
@@ -63,7 +81,7 @@ struct Bench {
 
 fn pipeline(
     breaks: bool,
-    script: impl Fn(&Sound<'_>, &[KnownVoice], &DiarizationOptions) -> Answer + Send + Sync + 'static,
+    script: impl Fn(&Sound<'_>, &[LearnedVoice], &DiarizationOptions) -> Answer + Send + Sync + 'static,
 ) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let mut options = settings().pipeline();
@@ -143,7 +161,7 @@ fn the_diarizer_hears_what_is_asked_and_where_nobody_speaks() {
     let asked = Arc::clone(&told);
     let stage = pipeline(false, move |sound, known, options| {
         assert_eq!((options.step, options.limits), (16_000, SpeakerLimits::exactly(2)));
-        assert_eq!((known[0].name.as_str(), known[0].clip.len() as u64 / 16_000), ("Ann", 3));
+        assert_eq!((known[0].name.as_str(), known[0].embedding[0] as u64 / 16_000), ("Ann", 3));
         let speech = sound.speech.expect("voice activity is looked for");
         // Behind the end too: the whole recording must have been listened to for that.
         for start_s in 0..120 {
@@ -177,6 +195,7 @@ fn the_diarizer_hears_what_is_asked_and_where_nobody_speaks() {
     let request = Request { speakers: Some(speakers), ..request(&path) };
     let transcript = stage.pipeline.run(&request, &Control::default()).unwrap().transcript;
     assert!(transcript.segments.to_vec().unwrap().iter().all(|segment| segment.speaker.is_none()));
+    assert_eq!(transcript.known_names, ["Ann"], "whoever is not heard has a name too");
     let told = told.lock().unwrap();
     for (_, spoken, _) in dialogue() {
         assert!(told.iter().all(|(span, may_be)| *may_be || span.common(spoken) < ms_to_samples(500)));
@@ -288,6 +307,32 @@ fn a_clip_of_the_wrong_length_ends_the_request_before_it_is_accepted() {
     let control = Control::with_listener(CancelToken::new(), |event| panic!("{event:?}"));
     let error = stage.pipeline.run(&request, &control).unwrap_err();
     assert!(matches!(error, PipelineError::Reference { index: 0, .. }), "{error}");
+}
+
+#[test]
+fn a_missing_diarization_model_is_not_the_clients_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = settings().pipeline();
+    options.audio.scratch = Scratch::within(folder.path());
+    let vads = Box::new(|| Err(VadError::Model("nobody need listen".into())));
+    let missing = || Err(ModelError::NotInstalled { id: "ge2e".into() });
+    let pipeline =
+        Pipeline::new(options, Arc::clone(&parts().models), vads).with_diarizers(Box::new(missing));
+    let error = pipeline.run(&diarized(&fixture("audio/hello.flac")), &Control::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ModelUnusable, "{error}");
+}
+
+#[test]
+fn a_clip_without_speech_ends_the_request_before_it_is_accepted() {
+    let stage = pipeline(false, |_, _, _| panic!("nobody need listen"));
+    let clip = |path| AudioSource { path: fixture(path), name: None };
+    let known = |name: &str, path| KnownSpeaker { name: name.into(), clip: clip(path) };
+    let known = vec![known("Ann", "audio/sentences/001.flac"), known("Bo", "audio/silence.wav")];
+    let speakers = SpeakerOptions { known, ..SpeakerOptions::default() };
+    let request = Request { speakers: Some(speakers), ..request(&fixture("audio/hello.flac")) };
+    let control = Control::with_listener(CancelToken::new(), |event| panic!("{event:?}"));
+    let error = stage.pipeline.run(&request, &control).unwrap_err();
+    assert!(matches!(error, PipelineError::Reference { index: 1, .. }), "{error}");
 }
 
 #[test]

@@ -41,3 +41,14 @@ fn embeddings_are_of_unit_length() {
         assert!((length - 1.0).abs() < 1e-3, "{length}");
     }
 }
+
+#[test]
+fn without_the_models_of_diarization_all_else_goes_on() {
+    let server = Server::start(&["diarization_model=wespeaker-resnet34", "models_dir=none-are-here"]);
+    assert!(server.log().contains("speakers cannot be told apart"), "{}", server.log());
+    let refused = server.diarize(&dialogue(), &[]);
+    assert_eq!(refused.status, 500, "{}", refused.text);
+    assert!(refused.text.contains("\"param\":null,\"code\":\"model_unusable\""), "{}", refused.text);
+    assert!(refused.text.contains("diarist models pull wespeaker-resnet34"), "{}", refused.text);
+    assert_eq!(server.transcribe(&dialogue(), &[]).status, 200);
+}

@@ -241,17 +241,16 @@ fn a_recording_that_cannot_be_decoded_further_ends_the_waiting() {
 
 #[test]
 fn a_reference_without_speech_is_refused_by_its_place() {
-    let (spool, cancel) = (spool(&fixture()), CancelToken::new());
-    let sound = Sound { spool: &spool, speech: None, cancel: &cancel };
+    let cancel = CancelToken::new();
     let voice = |name: &str, clip: Vec<f32>| KnownVoice { name: name.to_owned(), clip };
     let good = || voice("somebody", fixture()[8_000..48_000].to_vec());
     let engine = Listening::bundled().engine;
     for useless in [Vec::new(), vec![0.0; 32_000], fixture()[8_000..12_000].to_vec()] {
         let known = [good(), voice("nobody", useless)];
-        let refused = engine.diarize(&sound, &known, &DiarizationOptions::default());
+        let refused = engine.learn(&known, &cancel);
         let Err(DiarizationError::Reference { index, reason }) = refused else { panic!("not refused") };
         assert_eq!(index, 1);
         assert!(reason.contains("too little speech"), "{reason}");
     }
-    assert!(engine.diarize(&sound, &[good()], &DiarizationOptions::default()).is_ok());
+    assert_eq!(engine.learn(&[good()], &cancel).unwrap()[0].name, "somebody");
 }

@@ -77,17 +77,32 @@ impl Fields {
     /// # Errors
     /// 400 when it is given as an object.
     pub fn list(&self, field: &str) -> Result<Vec<String>, ApiError> {
+        let mut values = self.places(field)?;
+        values.retain(|value| !value.is_empty());
+        Ok(values)
+    }
+
+    /// The values of a list field whose places count: empty ones are kept, unless all are.
+    ///
+    /// # Errors
+    /// As `list`.
+    pub fn column(&self, field: &str) -> Result<Vec<String>, ApiError> {
+        let values = self.places(field)?;
+        Ok(if values.iter().all(String::is_empty) { Vec::new() } else { values })
+    }
+
+    /// The values of a list field, white space around them left out.
+    fn places(&self, field: &str) -> Result<Vec<String>, ApiError> {
         let mut values = Vec::new();
         for entry in self.entries(field) {
             if !entry.is_plain_or_listed() {
                 return Err(ApiError::field(field, format!("the field `{field}` must be a list of values")));
             }
             match json_strings(&entry.value) {
-                Some(listed) => values.extend(listed),
+                Some(listed) => values.extend(listed.iter().map(|value| value.trim().to_owned())),
                 None => values.push(entry.value.trim().to_owned()),
             }
         }
-        values.retain(|value| !value.is_empty());
         Ok(values)
     }
 

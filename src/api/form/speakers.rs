@@ -120,7 +120,8 @@ fn count(fields: &Fields, field: &'static str) -> Result<Option<usize>, ApiError
 }
 
 fn known(fields: &Fields) -> Result<Vec<Named>, ApiError> {
-    let (names, references) = (fields.list(NAMES)?, fields.list(REFERENCES)?);
+    // Paired by their places, so one that is empty is not passed over.
+    let (names, references) = (fields.column(NAMES)?, fields.column(REFERENCES)?);
     for (field, values) in [(NAMES, &names), (REFERENCES, &references)] {
         if values.len() > MAX_KNOWN {
             let count = values.len();
@@ -149,9 +150,10 @@ fn known(fields: &Fields) -> Result<Vec<Named>, ApiError> {
 fn check_names(names: &[String]) -> Result<(), ApiError> {
     let mut seen = BTreeSet::new();
     for name in names {
-        if name.chars().any(char::is_control) || name.chars().nth(MAX_NAME).is_some() {
+        let is_bad = name.is_empty() || name.chars().any(char::is_control);
+        if is_bad || name.chars().nth(MAX_NAME).is_some() {
             let message = format!(
-                "`{}` is no name; use up to {MAX_NAME} characters without control characters",
+                "`{}` is no name; use one to {MAX_NAME} characters without control characters",
                 shown(name)
             );
             return Err(invalid(NAMES, message));
@@ -247,6 +249,10 @@ mod tests {
         for bad in ["a\nb", &long] {
             assert_eq!(param(&[("known_speaker_names[]", bad), clip(CLIP)]), NAMES);
         }
+        assert_eq!(param(&[name(""), name("Bo"), clip(CLIP), clip("")]), NAMES);
+        assert_eq!(param(&[name("Al"), name("Bo"), clip(CLIP), clip("")]), REFERENCES);
+        assert_eq!(param(&[("known_speaker_names", r#"["  "]"#), clip(CLIP)]), REFERENCES);
+        assert!(parsed(&[name(""), clip("")]).unwrap().known.is_empty());
         for bad in ["http://x/y.wav", "data:audio/wav;base64,???", "data:audio/wav,abc"] {
             assert_eq!(param(&[name("Ann"), clip(bad)]), REFERENCES, "{bad}");
         }
