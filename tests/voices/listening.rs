@@ -16,9 +16,7 @@ use diarist::diarization::grid::{FRAMES, Grid, WINDOW};
 use diarist::diarization::samples::Samples;
 use diarist::diarization::segmentation::{PyannoteSegmenter, SpeakerSegmenter};
 use diarist::diarization::team::{Places, Team};
-use diarist::diarization::{
-    DiarizationEngine, DiarizationError, DiarizationOptions, KnownVoice, Sound, tables,
-};
+use diarist::diarization::{DiarizationEngine, DiarizationError, KnownVoice, Sound, tables};
 use diarist::scratch::Scratch;
 use diarist::time::{SampleIndex, TimeSpan};
 
