@@ -4,9 +4,9 @@
 
 Sentences are among those that training never used. The voices are those of the engines that a speaker encoder tells apart
 best: most of espeak-ng's are one voice to it. A sentence is taken only if the model hears it exactly by itself, so that
-what a test hears wrongly in a scene is due to the scene or the program. Writes `audio/scenes/NAME.flac`, and in
-`expected/scenes` `NAME.json` (sentences with speaker, text, start, end and words; seconds) and `NAME.rttm` (a turn per
-sentence).
+what a test hears wrongly in a scene is due to the scene or the program. As in a conversation, a turn is one to three
+sentences, and everyone has several of them. Writes `audio/scenes/NAME.flac`, and in `expected/scenes` `NAME.json`
+(sentences with speaker, text, start, end and words; seconds) and `NAME.rttm` (a line per sentence).
 """
 
 import argparse
@@ -27,6 +27,8 @@ from .features import RATE
 SEED = 2026
 EDGE = 0.5  # seconds of silence before the first and after the last sentence
 PADDING = 0.3  # seconds around a sentence that is tried by itself
+PAUSES = (0.2, 0.5)  # seconds between two sentences of a turn
+SPEECH = 12.0  # seconds that everyone in a scene speaks, at least
 TELEPHONE = (300, 3400)  # Hz
 TELEPHONE_RATE = 8000
 
@@ -35,7 +37,7 @@ VOICES = ("flite rms", "espeak-ng en-us+klatt4", "flite slt", "espeak-ng en-us+M
 
 
 @dataclass(frozen=True)
-class Turn:
+class Sentence:
     """One sentence in a scene; times in seconds."""
 
     speaker: str
@@ -45,6 +47,12 @@ class Turn:
     words: list[tuple[float, float]]
     samples: np.ndarray
 
+    def at(self, time: float) -> "Sentence":
+        """This sentence, said at another time."""
+        by = time - self.start
+        words = [(by + start, by + end) for start, end in self.words]
+        return replace(self, start=time, end=by + self.end, words=words)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -52,8 +60,8 @@ class Scene:
 
     name: str
     speakers: int
-    sentences: int
-    gaps: tuple[float, float]  # seconds between two sentences, from and to; below zero they overlap
+    lengths: tuple[int, ...]  # sentences of a turn; one of these is drawn
+    gaps: tuple[float, float]  # seconds between two turns, from and to; below zero they overlap
     colour: Callable[[np.ndarray], np.ndarray] = lambda samples: samples
     rate: int = RATE
 
@@ -84,16 +92,19 @@ def telephone(samples: np.ndarray) -> np.ndarray:
     return np.sign(coded) * np.expm1(np.abs(coded) * np.log(256)) / 255
 
 
+# Where many speak, turns of a single sentence are few: else four are heard within ten seconds all the time.
+FEW, MANY = (1, 2, 3), (1, 2, 2, 2, 3, 3, 3)
+
 SCENES = [
-    Scene("two-voices", 2, 12, (0.2, 0.9)),
-    Scene("three-voices-overlapping", 3, 15, (-0.8, 0.5)),
-    Scene("four-voices", 4, 16, (0.15, 0.8)),
-    Scene("five-voices", 5, 19, (0.2, 1.0)),
-    Scene("five-voices-overlapping", 5, 19, (-0.8, 0.6)),
-    Scene("long-pauses", 1, 5, (6.0, 14.0)),
-    Scene("noise", 2, 8, (0.3, 1.0), with_noise),
-    Scene("telephone", 2, 8, (0.3, 1.0), telephone, TELEPHONE_RATE),
-    Scene("music", 2, 8, (0.3, 1.0), with_music),
+    Scene("two-voices", 2, FEW, (0.2, 0.9)),
+    Scene("three-voices-overlapping", 3, FEW, (-0.8, 0.5)),
+    Scene("four-voices", 4, MANY, (0.15, 0.8)),
+    Scene("five-voices", 5, MANY, (0.2, 1.0)),
+    Scene("five-voices-overlapping", 5, MANY, (-0.8, 0.6)),
+    Scene("long-pauses", 1, (1,), (6.0, 14.0)),
+    Scene("noise", 2, FEW, (0.3, 1.0), with_noise),
+    Scene("telephone", 2, FEW, (0.3, 1.0), telephone, TELEPHONE_RATE),
+    Scene("music", 2, FEW, (0.3, 1.0), with_music),
 ]
 
 
@@ -105,7 +116,7 @@ class Studio:
         voices = {voice.name: voice for voice in all_voices()}
         self.voices = [voices[name] for name in VOICES]
 
-    def say(self, voice: Voice, speaker: str, colour: Callable[[np.ndarray], np.ndarray], rate: int) -> Turn:
+    def say(self, voice: Voice, speaker: str, colour: Callable[[np.ndarray], np.ndarray], rate: int) -> Sentence:
         """A new sentence, at time 0, that the model hears exactly: plainly and as it will sound in the scene."""
         while True:
             text = held_out(RULES["everyday"], 1, self.rng)[0]
@@ -116,65 +127,70 @@ class Studio:
             padded = np.pad(spoken.samples, int(PADDING * RATE))
             coloured = resample_poly(colour(padded), RATE, rate)
             if all(self.ear.hear(way, samples)[0] == text for way in self.ear.ways for samples in (padded, coloured)):
-                return Turn(speaker, text, 0.0, len(spoken.samples) / RATE, spoken.words, spoken.samples)
+                return Sentence(speaker, text, 0.0, len(spoken.samples) / RATE, spoken.words, spoken.samples)
 
-    def order(self, scene: Scene) -> list[int]:
-        """Who speaks each sentence; with several voices nobody has three in a row."""
-        order = [number % scene.speakers for number in range(scene.sentences)]
-        while True:
-            self.rng.shuffle(order)
-            if scene.speakers == 1 or all(len(set(order[k : k + 3])) > 1 for k in range(len(order) - 2)):
-                return order
+    def next_speaker(self, said: list[float], last: int | None) -> int:
+        """Anyone but who spoke last, the likelier the more he has still to say; `said` is in seconds."""
+        others = [number for number in range(len(said)) if number != last or len(said) == 1]
+        missing = [max(0.0, SPEECH - said[number]) for number in others]
+        return self.rng.choices(others, missing if any(missing) else None)[0]
 
-    def turns(self, scene: Scene) -> list[Turn]:
-        """The sentences of a scene, each at its time. Nobody is left out or talks over himself."""
-        rng, turns, now = self.rng, [], EDGE
-        order = self.order(scene)
-        for number, following in zip(order, [*order[1:], None]):
-            turn = self.say(self.voices[number], f"speaker{number + 1}", scene.colour, scene.rate)
-            turn = replace(turn, start=now, end=now + turn.end, words=[(now + a, now + b) for a, b in turn.words])
-            turns.append(turn)
-            gap = rng.uniform(*scene.gaps)
-            if gap < 0 and (following == number or len(turns) > 1 and turns[-2].end > turn.start):
-                gap = rng.uniform(0.1, 0.4)  # never three at once
-            now = round(max(turn.end + gap, turn.start + 0.5), 2)
-        return turns
+    def sentences(self, scene: Scene) -> list[Sentence]:
+        """A scene's sentences, each at its time, until everyone has said enough. Nobody talks over himself."""
+        rng, sentences, now = self.rng, [], EDGE
+        said, number = [0.0] * scene.speakers, None
+        while min(said) < SPEECH:
+            number = self.next_speaker(said, number)
+            for left in reversed(range(rng.choice(scene.lengths))):
+                spoken = self.say(self.voices[number], f"speaker{number + 1}", scene.colour, scene.rate)
+                said[number] += spoken.end
+                sentences.append(spoken.at(now))
+                now = self.next_start(sentences, PAUSES if left else scene.gaps)
+        return sentences
+
+    def next_start(self, sentences: list[Sentence], gaps: tuple[float, float]) -> float:
+        """When the sentence after these begins: within `gaps` of the last one's end. Never do three speak at once."""
+        last, gap = sentences[-1], self.rng.uniform(*gaps)
+        if gap < 0 and len(sentences) > 1 and sentences[-2].end > last.start:
+            gap = self.rng.uniform(0.1, 0.4)
+        return round(max(last.end + gap, last.start + 0.5), 2)
 
 
-def mixed(turns: list[Turn]) -> np.ndarray:
-    samples = np.zeros(round((max(turn.end for turn in turns) + EDGE) * RATE), np.float64)
-    for turn in turns:
-        at = round(turn.start * RATE)
-        samples[at : at + len(turn.samples)] += turn.samples
+def mixed(sentences: list[Sentence]) -> np.ndarray:
+    samples = np.zeros(round((max(sentence.end for sentence in sentences) + EDGE) * RATE), np.float64)
+    for sentence in sentences:
+        at = round(sentence.start * RATE)
+        samples[at : at + len(sentence.samples)] += sentence.samples
     return samples
 
 
-def write(folder: Path, scene: Scene, turns: list[Turn]) -> None:
-    samples = scene.colour(mixed(turns))
+def write(folder: Path, scene: Scene, sentences: list[Sentence]) -> None:
+    samples = scene.colour(mixed(sentences))
     peak = np.abs(samples).max()
     if peak > 0.99:
         samples = samples * 0.99 / peak
     soundfile.write(folder / f"audio/scenes/{scene.name}.flac", samples, scene.rate, subtype="PCM_16", compression_level=1.0)
-    told = [
-        {
-            "speaker": turn.speaker,
-            "text": turn.text,
-            "start": round(turn.start, 3),
-            "end": round(turn.end, 3),
-            "words": [
-                {"word": word, "start": round(a, 3), "end": round(b, 3)} for word, (a, b) in zip(turn.text.split(), turn.words)
-            ],
-        }
-        for turn in turns
-    ]
     expected = folder / "expected/scenes" / scene.name
-    truth = {"duration": round(len(samples) / scene.rate, 3), "segments": told}
+    truth = {"duration": round(len(samples) / scene.rate, 3), "segments": [told(sentence) for sentence in sentences]}
     expected.with_suffix(".json").write_text(compact(truth))
-    lines = [
-        f"SPEAKER {scene.name} 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> {turn.speaker} <NA> <NA>"
-        for turn in turns
-    ]
-    expected.with_suffix(".rttm").write_text("\n".join(lines) + "\n")
+    expected.with_suffix(".rttm").write_text("".join(rttm(scene.name, sentence) for sentence in sentences))
+
+
+def told(sentence: Sentence) -> dict:
+    """A sentence as the JSON has it."""
+    words = zip(sentence.text.split(), sentence.words)
+    return {
+        "speaker": sentence.speaker,
+        "text": sentence.text,
+        "start": round(sentence.start, 3),
+        "end": round(sentence.end, 3),
+        "words": [{"word": word, "start": round(start, 3), "end": round(end, 3)} for word, (start, end) in words],
+    }
+
+
+def rttm(recording: str, sentence: Sentence) -> str:
+    start, length = sentence.start, sentence.end - sentence.start
+    return f"SPEAKER {recording} 1 {start:.3f} {length:.3f} <NA> <NA> {sentence.speaker} <NA> <NA>\n"
 
 
 def compact(truth: dict) -> str:
@@ -192,9 +208,9 @@ def main() -> None:
         (options.fixtures / part / "scenes").mkdir(parents=True, exist_ok=True)
     studio = Studio(options.model)
     for scene in SCENES:
-        turns = studio.turns(scene)
-        write(options.fixtures, scene, turns)
-        print(f"{scene.name}: {len(turns)} sentences, {turns[-1].end + EDGE:.1f} s", flush=True)
+        sentences = studio.sentences(scene)
+        write(options.fixtures, scene, sentences)
+        print(f"{scene.name}: {len(sentences)} sentences, {sentences[-1].end + EDGE:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
