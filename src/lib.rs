@@ -22,6 +22,7 @@ pub mod output;
 pub mod pipeline;
 pub mod runtime;
 pub mod scratch;
+pub mod separation;
 pub mod server;
 pub mod telemetry;
 pub mod time;

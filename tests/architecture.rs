@@ -8,26 +8,54 @@ use std::path::{Path, PathBuf};
 const VOCABULARY: [&str; 7] = ["telemetry", "transcript", "language", "time", "scratch", "cancel", "error"];
 
 /// What each room may use beside the vocabulary and itself.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("audio", &[]),
     ("runtime", &[]),
+    ("separation", &["audio", "runtime"]),
     ("vad", &["audio", "runtime"]),
     ("asr", &["audio", "runtime"]),
     ("diarization", &["audio", "runtime"]),
-    ("models", &["audio", "runtime", "vad", "asr", "diarization"]),
-    ("pipeline", &["audio", "runtime", "vad", "asr", "diarization", "models"]),
+    ("models", &["audio", "runtime", "separation", "vad", "asr", "diarization"]),
+    ("pipeline", &["audio", "runtime", "separation", "vad", "asr", "diarization", "models"]),
     ("output", &[]),
     ("api", &["audio", "pipeline", "output", "models"]),
-    ("config", &["audio", "runtime", "vad", "asr", "diarization", "models", "pipeline", "output", "api"]),
+    (
+        "config",
+        &[
+            "audio",
+            "runtime",
+            "separation",
+            "vad",
+            "asr",
+            "diarization",
+            "models",
+            "pipeline",
+            "output",
+            "api",
+        ],
+    ),
     (
         "server",
-        &["audio", "runtime", "vad", "asr", "diarization", "models", "pipeline", "output", "api", "config"],
+        &[
+            "audio",
+            "runtime",
+            "separation",
+            "vad",
+            "asr",
+            "diarization",
+            "models",
+            "pipeline",
+            "output",
+            "api",
+            "config",
+        ],
     ),
     (
         "commands",
         &[
             "audio",
             "runtime",
+            "separation",
             "vad",
             "asr",
             "diarization",

@@ -13,7 +13,8 @@ use super::native::{self, Clock, Facts, Failure, Heard};
 use super::sniff::{self, Kind};
 use super::source::{Mend, PatchedFile};
 use super::{
-    AudioError, AudioOptions, AudioSource, PcmSpool, SpoolWriter, ffmpeg, id3, matroska, mp4, ogg, wav,
+    AudioError, AudioOptions, AudioSource, BlockSink, PcmSpool, SpoolWriter, ffmpeg, id3, matroska, mp4, ogg,
+    wav,
 };
 
 /// Bytes that readers may have fetched beyond the last packet that they handed out.
@@ -44,21 +45,22 @@ pub fn decode_to_spool(
     options: &AudioOptions,
     cancel: &CancelToken,
 ) -> Result<Decoded, AudioError> {
-    decode_into(SpoolWriter::create(&options.scratch)?, source, options, cancel)
+    decode_into(SpoolWriter::create(&options.scratch)?, None, source, options, cancel)
 }
 
-/// Decodes `source` into what `writer` writes.
+/// Decodes `source` into what `writer` writes, and into `sink` if there is one.
 ///
 /// # Errors
 /// As `decode_to_spool`; readers of the spool are told that it ended early.
 pub(super) fn decode_into(
     writer: SpoolWriter,
+    sink: Option<Box<dyn BlockSink>>,
     source: &AudioSource,
     options: &AudioOptions,
     cancel: &CancelToken,
 ) -> Result<Decoded, AudioError> {
     let look = Look::at(&source.path)?;
-    let mut intake = Intake::new(writer, options.max_duration_s, cancel);
+    let mut intake = Intake::new(writer, options.max_duration_s, cancel).with_sink(sink);
     let failure = match look.kind {
         Kind::NotAudio(name) => return Err(AudioError::Undecodable(format!("it is {name}, not audio"))),
         Kind::Foreign(name) => Failure::NoDecoder(name.to_owned()),

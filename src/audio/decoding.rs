@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::CancelToken;
 
 use super::decode::decode_into;
-use super::{AudioError, AudioOptions, AudioSource, Decoded, PcmSpool, SpoolWriter};
+use super::{AudioError, AudioOptions, AudioSource, BlockSink, Decoded, PcmSpool, SpoolWriter};
 
 /// A recording that is being decoded on a thread of its own. Dropping it stops the thread and waits for its
 /// end, so that nothing reads the source any longer than its owner lives.
@@ -38,8 +38,22 @@ impl Decoding {
         options: AudioOptions,
         cancel: &CancelToken,
     ) -> Result<Self, AudioError> {
+        Self::start_with(source, options, cancel, |_| None)
+    }
+
+    /// As `start`, where `sink` may give somebody who takes the sound beside the spool, which it is shown.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_with(
+        source: AudioSource,
+        options: AudioOptions,
+        cancel: &CancelToken,
+        sink: impl FnOnce(&Arc<PcmSpool>) -> Option<Box<dyn BlockSink>>,
+    ) -> Result<Self, AudioError> {
         let writer = SpoolWriter::create(&options.scratch)?;
-        Self::spawn(writer, cancel, move |writer, stop| decode_into(writer, &source, &options, stop))
+        let sink = sink(&writer.spool());
+        Self::spawn(writer, cancel, move |writer, stop| decode_into(writer, sink, &source, &options, stop))
     }
 
     fn spawn(

@@ -10,15 +10,21 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::AudioError;
+use crate::time::SAMPLE_RATE;
+
 use super::intake::Intake;
+use super::{AudioBlock, AudioError, FFMPEG_RATE};
 
 /// Containers that ffmpeg may open: those that hold their own sound.
 const FORMATS: &str = "aac,ac3,eac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dtshd,flac,flv,\
     matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,tak,truehd,tta,voc,w64,wav,wv,xwma";
 
 /// Resampling in ffmpeg, with a filter as sharp as the built-in one instead of the default that aliases.
-const FILTER: &str = "aresample=16000:filter_size=256:cutoff=0.985";
+const FILTER: &str = "filter_size=256:cutoff=0.985";
+
+/// What is asked of it, in Hz and channels: what the spool takes, or what a sink is given.
+const FOR_SPOOL: (u32, usize) = (SAMPLE_RATE, 1);
+const FOR_SINK: (u32, usize) = (FFMPEG_RATE, 2);
 
 /// Bytes of one block: one second of 16 kHz mono `f32`.
 const BLOCK_BYTES: usize = 64_000;
@@ -53,7 +59,8 @@ impl From<AudioError> for Failure {
 /// # Errors
 /// When nothing came out, or `intake` stopped it.
 pub(super) fn decode(program: &Path, file: &Path, intake: &mut Intake) -> Result<Option<String>, Failure> {
-    let mut running = Running::start(program, file)
+    let shape = if intake.has_sink() { FOR_SINK } else { FOR_SPOOL };
+    let mut running = Running::start(program, file, shape)
         .map_err(|error| Failure::Refused(format!("{} could not be run: {error}", program.display())))?;
     let mut carry = Vec::new();
     let mut last_news = Instant::now();
@@ -62,7 +69,14 @@ pub(super) fn decode(program: &Path, file: &Path, intake: &mut Intake) -> Result
         match running.blocks.recv_timeout(POLL) {
             Ok(block) => {
                 last_news = Instant::now();
-                intake.push_resampled(&samples_of(&mut carry, &block))?;
+                carry.extend_from_slice(&block);
+                match shape {
+                    FOR_SPOOL => intake.push_resampled(&take_samples(&mut carry, 1)),
+                    (sample_rate, channels) => {
+                        let samples = take_samples(&mut carry, channels);
+                        intake.push(&AudioBlock { sample_rate, channels: planar(&samples, channels) })
+                    }
+                }?;
             }
             Err(RecvTimeoutError::Timeout) if last_news.elapsed() > STALL => {
                 return Err(Failure::Refused("it gave no sound for two minutes".to_owned()));
@@ -79,14 +93,23 @@ pub(super) fn decode(program: &Path, file: &Path, intake: &mut Intake) -> Result
     Ok((!succeeded || !message.is_empty()).then_some(message))
 }
 
-/// The whole samples of `carry` followed by `block`; the bytes left over stay in `carry`.
-fn samples_of(carry: &mut Vec<u8>, block: &[u8]) -> Vec<f32> {
-    carry.extend_from_slice(block);
-    let (whole, rest) = carry.as_chunks::<4>();
-    let samples = whole.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-    let rest = rest.to_vec();
-    *carry = rest;
-    samples
+/// The samples of all whole frames in `carry`; the bytes left over stay in it.
+fn take_samples(carry: &mut Vec<u8>, channels: usize) -> Vec<f32> {
+    let frame = channels * size_of::<f32>();
+    let whole = carry.len() / frame * frame;
+    carry
+        .drain(..whole)
+        .as_slice()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|&bytes| f32::from_le_bytes(bytes))
+        .collect()
+}
+
+fn planar(interleaved: &[f32], channels: usize) -> Vec<Vec<f32>> {
+    let channel = |channel| interleaved.iter().skip(channel).step_by(channels).copied().collect();
+    (0..channels).map(channel).collect()
 }
 
 /// A running program with its two pipes being emptied; stopped when dropped.
@@ -97,7 +120,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(program: &Path, file: &Path) -> io::Result<Self> {
+    fn start(program: &Path, file: &Path, (rate, channels): (u32, usize)) -> io::Result<Self> {
         let file = std::path::absolute(file)?;
         // The protocol prefix keeps a name with a colon or a dash from being read as anything else.
         let mut input = std::ffi::OsString::from("file:");
@@ -114,7 +137,8 @@ impl Running {
             .args(["-protocol_whitelist", "file", "-format_whitelist", FORMATS])
             .arg("-i")
             .arg(input)
-            .args(["-map", "0:a:0", "-af", FILTER, "-ac", "1", "-f", "f32le", "pipe:1"])
+            .args(["-map", "0:a:0", "-af", &format!("aresample={rate}:{FILTER}")])
+            .args(["-ac", &channels.to_string(), "-f", "f32le", "pipe:1"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -171,12 +195,22 @@ mod tests {
 
     #[test]
     fn samples_cut_between_blocks_are_joined() {
-        let bytes: Vec<u8> = [0.5_f32, -0.25, 1.0].iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        let mut carry = Vec::new();
-        let mut samples = samples_of(&mut carry, &bytes[..5]);
-        samples.extend(samples_of(&mut carry, &bytes[5..]));
-        assert_eq!(samples, [0.5, -0.25, 1.0]);
-        assert!(carry.is_empty());
+        let bytes: Vec<u8> =
+            [0.5_f32, -0.25, 1.0, 0.0].iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        for channels in [1, 2] {
+            let (mut carry, mut samples) = (Vec::new(), Vec::new());
+            for piece in [&bytes[..5], &bytes[5..]] {
+                carry.extend_from_slice(piece);
+                samples.extend(take_samples(&mut carry, channels));
+            }
+            assert_eq!((samples, carry), (vec![0.5, -0.25, 1.0, 0.0], vec![]));
+        }
+    }
+
+    #[test]
+    fn channels_are_told_apart() {
+        assert_eq!(planar(&[0.1, 0.2, 0.3, 0.4], 2), [[0.1, 0.3], [0.2, 0.4]]);
+        assert_eq!(planar(&[0.1, 0.2], 1), [[0.1, 0.2]]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::cancel::CancelToken;
 use crate::time::{SAMPLE_RATE, SampleIndex};
 
 use super::resample::MonoResampler;
-use super::{AudioBlock, AudioError, PcmSpool, SpoolWriter};
+use super::{AudioBlock, AudioError, BlockSink, PcmSpool, SpoolWriter};
 
 /// Shortest recording accepted.
 const MIN_LENGTH_MS: u64 = 100;
@@ -33,6 +33,7 @@ const SILENCE_BLOCK: u64 = 16_384;
 pub(super) struct Intake<'a> {
     writer: SpoolWriter,
     resampler: MonoResampler,
+    sink: Option<Box<dyn BlockSink>>,
     scratch: Vec<f32>,
     touched: bool,
     /// That of the last block, and how often it was another.
@@ -47,6 +48,7 @@ impl<'a> Intake<'a> {
         Self {
             writer,
             resampler: MonoResampler::new(),
+            sink: None,
             scratch: Vec::new(),
             touched: false,
             rate: 0,
@@ -54,6 +56,16 @@ impl<'a> Intake<'a> {
             limit_s,
             cancel,
         }
+    }
+
+    /// The same, giving every block to `sink` as well.
+    pub(super) fn with_sink(self, sink: Option<Box<dyn BlockSink>>) -> Self {
+        Self { sink, ..self }
+    }
+
+    /// Whether somebody wants the sound as it was recorded, and not just at 16 kHz.
+    pub(super) fn has_sink(&self) -> bool {
+        self.sink.is_some()
     }
 
     /// Whether nothing has arrived yet, so that another decoder may still try.
@@ -97,7 +109,8 @@ impl<'a> Intake<'a> {
     fn resample(&mut self, block: &AudioBlock) -> Result<(), AudioError> {
         self.scratch.clear();
         self.resampler.push(block, &mut self.scratch);
-        self.store()
+        self.store()?;
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.push(block))
     }
 
     /// Appends samples that are already 16 kHz mono.
@@ -131,7 +144,9 @@ impl<'a> Intake<'a> {
         if milliseconds < MIN_LENGTH_MS {
             return Err(AudioError::TooShort { milliseconds });
         }
-        self.writer.finish()
+        let spool = self.writer.finish()?;
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.finish())?;
+        Ok(spool)
     }
 
     fn store(&mut self) -> Result<(), AudioError> {

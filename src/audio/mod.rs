@@ -62,6 +62,26 @@ pub struct AudioBlock {
     pub channels: Vec<Vec<f32>>,
 }
 
+/// Takes a recording's sound beside the 16 kHz spool, on the thread that decodes it: at its own rate, with all its
+/// channels. What goes through ffmpeg comes as [`FFMPEG_RATE`] stereo.
+pub trait BlockSink: Send {
+    /// Takes the next block; everything up to it has been given to the spool, which may lag behind by a filter's delay
+    /// and a batch.
+    ///
+    /// # Errors
+    /// Whatever ends the decoding. A sink that fails for reasons of its own keeps them and gives `Cancelled`.
+    fn push(&mut self, block: &AudioBlock) -> Result<(), AudioError>;
+
+    /// The recording has ended well, and its spool is complete.
+    ///
+    /// # Errors
+    /// As `push`.
+    fn finish(&mut self) -> Result<(), AudioError>;
+}
+
+/// Rate at which ffmpeg gives sound to a sink, in Hz.
+pub const FFMPEG_RATE: u32 = 44_100;
+
 /// Why a recording could not be taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum AudioError {
