@@ -74,6 +74,8 @@ pub struct ModelSpec {
     pub licence: Option<String>,
     /// How long chunks grow before they are closed at the next pause, in ms; `None` for the default.
     pub chunk_target_ms: Option<u64>,
+    /// Most that it is given at once, in ms; `None` for what is configured.
+    pub chunk_max_ms: Option<u64>,
     /// Whether the encoder may hear just the chunk instead of 30 s; models not trained for it lose words.
     pub short_context: bool,
     /// One sentence for `diarist models list`.
@@ -399,6 +401,7 @@ fn spec_of_entry(entry: &Entry, found: Option<&Found>) -> ModelSpec {
         owned_by: entry.owned_by.clone(),
         licence: entry.licence.clone(),
         chunk_target_ms: entry.chunk_target_ms,
+        chunk_max_ms: entry.chunk_max_ms,
         short_context: entry.short_context,
         description: entry.description.clone(),
     }
@@ -416,6 +419,7 @@ fn spec_of_file(id: &str, found: &Found) -> ModelSpec {
         owned_by: "user".to_owned(),
         licence: None,
         chunk_target_ms: None,
+        chunk_max_ms: None,
         short_context: false,
         description: "A Whisper model found in the folder of models".to_owned(),
     }
@@ -515,6 +519,7 @@ mod tests {
         let catalogue = Catalogue::open(&room.options).expect("a catalogue");
         let made = catalogue.resolve("diarist-micro-en-q5_0").expect("installed");
         assert_eq!((made.chunk_target_ms, made.short_context, made.size), (Some(0), true, Some(7_000_000)));
+        assert_eq!(made.chunk_max_ms, Some(10_000));
         assert!(made.sha256.is_none() && made.description.contains("q5_0 weights"), "{made:?}");
         let mine = catalogue.resolve("mine-q5_0").expect("installed");
         assert_eq!((mine.chunk_target_ms, mine.owned_by.as_str()), (None, "user"));

@@ -46,6 +46,8 @@ pub struct Entry {
     pub owned_by: String,
     /// How long chunks grow before they are closed at the next pause, in ms.
     pub chunk_target_ms: Option<u64>,
+    /// Most that it is given at once, in ms; below the configured limit only.
+    pub chunk_max_ms: Option<u64>,
     /// Whether the encoder may hear less than 30 s.
     #[serde(default)]
     pub short_context: bool,

@@ -150,6 +150,7 @@ mod tests {
             owned_by: "user".into(),
             licence: None,
             chunk_target_ms: None,
+            chunk_max_ms: None,
             short_context: false,
             description: String::new(),
         }

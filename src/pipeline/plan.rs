@@ -155,6 +155,9 @@ impl Plan {
                 Chunking::Vad(vad) => vad,
             },
             chunks: ChunkOptions {
+                max_ms: model
+                    .chunk_max_ms
+                    .map_or(options.chunks.max_ms, |max| max.min(options.chunks.max_ms)),
                 target_ms: model.chunk_target_ms.unwrap_or(options.chunks.target_ms),
                 ..options.chunks
             },

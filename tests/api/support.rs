@@ -265,6 +265,7 @@ fn spec(id: &str) -> ModelSpec {
         owned_by: "diarist".to_owned(),
         licence: None,
         chunk_target_ms: None,
+        chunk_max_ms: None,
         short_context: false,
         description: String::new(),
     }
