@@ -136,6 +136,14 @@ pub fn agree(one: &[Segment], other: &[Segment]) -> bool {
     longer > 0 && common[other.len()] as f32 >= AGREEMENT * longer as f32
 }
 
+/// Whether all that was heard of a chunk is a word out of the middle of nowhere, and `second`, another hearing of the same
+/// sound with more before it, has no such word: a drum or a door sounds like a syllable, but not twice like the same one.
+pub fn is_stray(first: &[Segment], second: &[Segment]) -> bool {
+    let heard = keys(first);
+    let [word] = &heard[..] else { return false };
+    !keys(second).contains(word)
+}
+
 /// Text that needs no second hearing to be left out: marks without a letter or digit in a window that Whisper
 /// itself takes for silence.
 pub fn is_blank(segment: &Segment) -> bool {

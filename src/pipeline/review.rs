@@ -239,7 +239,8 @@ impl Review {
     ) -> Step {
         let second = self.without_blanks(heard);
         let is_clean = guard::suspicions(&second, &self.evidence(prompt)).is_empty();
-        let is_likelier = logprob(&second) > logprob(&first) + CLEARLY_LIKELIER;
+        // Nothing at all is not likelier than something.
+        let is_likelier = !second.is_empty() && logprob(&second) > logprob(&first) + CLEARLY_LIKELIER;
         let is_better = match reason {
             Reason::Suspicious => {
                 let settled = guard::settle(first, &second, &self.evidence(prompt));
@@ -251,6 +252,10 @@ impl Review {
             Reason::Doubtful => is_clean && is_likelier,
             Reason::CutOff => is_clean && guard::begins_earlier(&second, &first),
         };
+        if !is_better && begins_in_lower_case(&first) && guard::is_stray(&first, &second) {
+            self.drop_as_silence(first);
+            return self.look_for_gaps(Vec::new());
+        }
         let segments = if is_better { self.adopt(second) } else { first };
         self.look_for_gaps(segments)
     }
@@ -357,13 +362,17 @@ impl Review {
     /// Marks in silence go at once.
     fn without_blanks(&mut self, segments: Vec<Segment>) -> Vec<Segment> {
         let (blank, rest): (Vec<_>, Vec<_>) = segments.into_iter().partition(guard::is_blank);
-        let blank = blank.into_iter().filter(|segment| !segment.text.trim().is_empty());
-        self.dropped.extend(blank.map(|segment| DroppedText {
+        self.drop_as_silence(blank);
+        rest
+    }
+
+    fn drop_as_silence(&mut self, segments: Vec<Segment>) {
+        let written = segments.into_iter().filter(|segment| !segment.text.trim().is_empty());
+        self.dropped.extend(written.map(|segment| DroppedText {
             span: segment.span,
             text: segment.text.trim().to_owned(),
             reason: DropReason::Silence,
         }));
-        rest
     }
 
     /// Whether the chunk is short, and has something before it that could be heard too.
@@ -586,12 +595,12 @@ mod tests {
 
     #[test]
     fn a_doubtful_short_chunk_is_replaced_only_by_a_likelier_hearing() {
-        for (second, kept) in [(-0.3, " right"), (-0.65, " wrong"), (-0.9, " wrong")] {
+        for (second, kept) in [(-0.3, " Right"), (-0.65, " Wrong"), (-0.9, " Wrong")] {
             let mut review = Review::new(case(12.0), ALL);
-            let first = Segment { avg_logprob: -0.7, ..segment(10.0, 12.0, " wrong") };
+            let first = Segment { avg_logprob: -0.7, ..segment(10.0, 12.0, " Wrong") };
             let hearing = hear(&mut review, vec![first]);
             assert!(!hearing.warmer && hearing.prompted);
-            let second = Segment { avg_logprob: second, ..segment(9.5, 12.0, " right") };
+            let second = Segment { avg_logprob: second, ..segment(9.5, 12.0, " Right") };
             assert_eq!(texts(&done(review.take(vec![second], ""))), [kept]);
         }
     }
@@ -613,6 +622,32 @@ mod tests {
         let mut nothing_before = case(12.0);
         nothing_before.earliest = 10 * SECOND;
         done(Review::new(nothing_before, ALL).take(vec![segment(10.0, 12.0, " weather is fine.")], ""));
+    }
+
+    #[test]
+    fn a_lone_word_out_of_nowhere_stays_only_if_it_is_heard_again() {
+        for (first, second, kept) in [
+            (" coat", " the end", false),
+            (" coat", "", false),
+            (" coat", " Coat.", true),
+            (" Coat.", "", true),
+            (" two words", "", true),
+        ] {
+            for logprob in [-0.2, -0.7] {
+                let heard = |text| Segment { avg_logprob: logprob, ..segment(10.3, 10.7, text) };
+                let mut review = Review::new(case(11.0), ALL);
+                let mut step = review.take(vec![heard(first)], "");
+                if matches!(step, Step::Hear) {
+                    step = review.take(if second.is_empty() { vec![] } else { vec![heard(second)] }, "");
+                }
+                while matches!(step, Step::Hear) {
+                    step = review.take(Vec::new(), "");
+                }
+                let reviewed = done(step);
+                let counts = (reviewed.segments.len(), reviewed.dropped.len());
+                assert_eq!(counts, if kept { (1, 0) } else { (0, 1) }, "{first}, then {second}, {logprob}");
+            }
+        }
     }
 
     #[test]
