@@ -34,7 +34,7 @@ pub struct Token {
 }
 
 /// One word as the model wrote it: leading space and punctuation included.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Word {
     /// For example `" Hello,"`.
     pub text: String,

@@ -65,7 +65,7 @@ fn timed_token(start: SampleIndex) -> TimedToken {
 
 fn word(start: SampleIndex) -> Word {
     let span = TimeSpan::new(start, start + WORD);
-    Word { text: spelling(start), span, probability: 0.8, speaker: None, overlapped: false }
+    Word { text: spelling(start), span, probability: 0.8, ..Word::default() }
 }
 
 fn segment(start: SampleIndex) -> Segment {

@@ -532,8 +532,7 @@ mod tests {
                 text: [" on", " and", " on"][i % 3].to_owned(),
                 span: seconds(i as f64 * 0.5, i as f64 * 0.5 + 0.5),
                 probability: 1.0,
-                speaker: None,
-                overlapped: false,
+                ..Word::default()
             })
             .collect();
         let speech = [seconds(0.0, 10.0)];

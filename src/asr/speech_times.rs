@@ -58,13 +58,8 @@ mod tests {
     }
 
     fn segment(at: TimeSpan, words: &[TimeSpan]) -> Segment {
-        let word = |span: &TimeSpan| Word {
-            text: " w".into(),
-            span: *span,
-            probability: 1.0,
-            speaker: None,
-            overlapped: false,
-        };
+        let word =
+            |span: &TimeSpan| Word { text: " w".into(), span: *span, probability: 1.0, ..Word::default() };
         Segment {
             span: at,
             text: " w".repeat(words.len()),

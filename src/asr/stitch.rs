@@ -487,8 +487,7 @@ mod tests {
             text: format!(" {text}"),
             span: TimeSpan::new(start_ms * MS, end_ms * MS),
             probability: 0.9,
-            speaker: None,
-            overlapped: false,
+            ..Word::default()
         }
     }
 

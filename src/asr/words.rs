@@ -71,8 +71,7 @@ impl Piece {
             text: self.text.clone(),
             span: self.span,
             probability: (mean as f32).clamp(0.0, 1.0),
-            speaker: None,
-            overlapped: false,
+            ..Word::default()
         }
     }
 
@@ -267,8 +266,7 @@ mod tests {
             text: "x".into(),
             span: TimeSpan { start, end },
             probability: 1.0,
-            speaker: None,
-            overlapped: false,
+            ..Word::default()
         };
         let mut words = [word(5, 18), word(15, 40), word(12, 20), word(90, 95)];
         fit_words(&mut words, TimeSpan::new(10, 50));
@@ -310,7 +308,7 @@ mod tests {
         ) {
             let segment = TimeSpan::new(segment.0, segment.1);
             let word = |&(start, end): &(u64, u64)| {
-                Word { text: "x".into(), span: TimeSpan { start, end }, probability: 1.0, speaker: None, overlapped: false }
+                Word { text: "x".into(), span: TimeSpan { start, end }, probability: 1.0, ..Word::default() }
             };
             let mut words: Vec<Word> = spans.iter().map(word).collect();
             fit_words(&mut words, segment);

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::audio::AudioSource;
 use crate::output::ResponseFormat;
-use crate::pipeline::{KnownSpeaker, STEPS_MS, SpeakerLimits, SpeakerOptions};
+use crate::pipeline::{KnownSpeaker, MAX_DISTANCE, SPEAKER_COUNTS, STEPS_MS, SpeakerLimits, SpeakerOptions};
 use crate::time::ms_to_samples;
 
 /// Flags about speakers.
@@ -59,13 +59,15 @@ impl FromStr for Known {
 }
 
 fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| (1..=100).contains(count));
-    count.ok_or_else(|| "a whole number from 1 to 100 is expected".to_owned())
+    let count = text.parse().ok().filter(|count| SPEAKER_COUNTS.contains(count));
+    let (least, most) = (SPEAKER_COUNTS.start(), SPEAKER_COUNTS.end());
+    count.ok_or_else(|| format!("a whole number from {least} to {most} is expected"))
 }
 
-fn distance(text: &str) -> Result<f32, String> {
-    let distance = text.parse::<f32>().ok().filter(|value| *value > 0.0 && *value <= 2.0);
-    distance.ok_or_else(|| "a number above 0 and up to 2 is expected".to_owned())
+/// A threshold on the command line.
+pub fn distance(text: &str) -> Result<f32, String> {
+    let distance = text.parse::<f32>().ok().filter(|value| *value > 0.0 && *value <= MAX_DISTANCE);
+    distance.ok_or_else(|| format!("a number above 0 and up to {MAX_DISTANCE} is expected"))
 }
 
 impl SpeakerArgs {

@@ -1,34 +1,25 @@
 //! In which frames of a window a local speaker can be heard by itself. Pure.
 
-use super::activity::{Activity, LOCAL_SPEAKERS, SpeakerSet};
+use super::activity::{Activity, SpeakerSet, members};
 
 /// The frames that the voice of local speaker `speaker` is taken from: those in which nobody else speaks, if there are
 /// more than `at_least`; otherwise all in which it speaks.
 pub fn voice_mask(activity: &Activity, speaker: usize, at_least: usize) -> Vec<bool> {
-    let alone = alone(speaker);
-    let clean: Vec<bool> = activity.frames().map(|set| set == alone).collect();
-    if clean.iter().filter(|is_clean| **is_clean).count() > at_least {
-        return clean;
-    }
-    activity.frames().map(|set| set & alone != 0).collect()
+    let alone: SpeakerSet = 1 << speaker;
+    let is_clean = activity.clean_frames()[speaker] > at_least;
+    activity.frames().map(|set| if is_clean { set == alone } else { set & alone != 0 }).collect()
 }
 
 /// The local speaker that speaks alone in the most frames, and in how many; the first of equals. `None` where nobody
 /// speaks alone.
 pub fn clearest_speaker(activity: &Activity) -> Option<(usize, usize)> {
-    let frames = |speaker| activity.frames().filter(|set| *set == alone(speaker)).count();
-    let counts = (0..LOCAL_SPEAKERS).map(|speaker| (speaker, frames(speaker)));
+    let counts = activity.clean_frames().into_iter().enumerate();
     counts.filter(|(_, frames)| *frames > 0).rev().max_by_key(|(_, frames)| *frames)
 }
 
 /// The local speakers that speak at all.
 pub fn speakers(activity: &Activity) -> impl Iterator<Item = usize> {
-    let all = activity.frames().fold(0, |all, set| all | set);
-    (0..LOCAL_SPEAKERS).filter(move |speaker| all & alone(*speaker) != 0)
-}
-
-fn alone(speaker: usize) -> SpeakerSet {
-    1 << speaker
+    members(activity.runs().fold(0, |all, (_, set)| all | set))
 }
 
 #[cfg(test)]

@@ -46,6 +46,12 @@ pub use engine::{DiarizationEngine, Sound};
 /// What a step may be, in ms (both ends included); further apart, windows of 10 s would leave gaps.
 pub const STEPS_MS: std::ops::RangeInclusive<u64> = 500..=10_000;
 
+/// What a known number of speakers may be (both ends included).
+pub const SPEAKER_COUNTS: std::ops::RangeInclusive<usize> = 1..=100;
+
+/// Largest distance that two voices can have: their directions are opposite.
+pub const MAX_DISTANCE: f32 = 2.0;
+
 /// How a recording is diarized.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DiarizationOptions {

@@ -16,10 +16,10 @@ use super::clustering::Tree;
 use super::gathering::Bound;
 use super::grid::{FRAMES, Grid, WINDOW};
 use super::method::Place;
+use super::score::{Annotation, Score, rttm};
 use super::vbx;
 use super::{DiarizationOptions, SpeakerLimits};
-use crate::time::SAMPLE_RATE;
-use crate::transcript::SpeakerTurn;
+use crate::time::{SAMPLE_RATE, SampleIndex, TimeSpan};
 
 /// The folders with numbers of real recordings, if they are there.
 fn recordings() -> Vec<PathBuf> {
@@ -123,59 +123,15 @@ fn agreement(ours: &[[Option<usize>; 3]], reference: &Array2<i8>, windows: &[Win
     kuhn_munkres(&common).0 as f64 / f64::from(total)
 }
 
-/// Speakers of each millisecond.
-type Timeline = Vec<Vec<usize>>;
-
-fn timeline(spans: impl Iterator<Item = (f64, f64, usize)>) -> Timeline {
-    let mut timeline = Timeline::new();
-    for (start, end, speaker) in spans {
-        let at = |seconds: f64| (seconds * 1e3).round() as usize;
-        timeline.resize(timeline.len().max(at(end)), Vec::new());
-        timeline[at(start)..at(end)].iter_mut().for_each(|active| active.push(speaker));
-    }
-    timeline
+fn annotation(found: &Attributed) -> Annotation {
+    let speakers = (0..found.voices.len()).map(|number| number.to_string()).collect();
+    Annotation { speakers, turns: found.turns.clone() }
 }
 
-fn of_turns(turns: &[SpeakerTurn]) -> Timeline {
-    let seconds = |at: u64| at as f64 / f64::from(SAMPLE_RATE);
-    timeline(turns.iter().map(|t| (seconds(t.span.start), seconds(t.span.end), t.speaker.0 as usize)))
-}
-
-fn of_rttm(path: &Path) -> Timeline {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut names: Vec<&str> = Vec::new();
-    let spans = text.lines().map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (start, length): (f64, f64) = (fields[3].parse().unwrap(), fields[4].parse().unwrap());
-        let known = names.iter().position(|name| *name == fields[7]);
-        let speaker = known.unwrap_or_else(|| {
-            names.push(fields[7]);
-            names.len() - 1
-        });
-        (start, start + length, speaker)
-    });
-    timeline(spans.collect::<Vec<_>>().into_iter())
-}
-
-/// Diarization error rate without a collar, overlap included: missed, false and confused speech over all speech.
-fn error_rate(found: &Timeline, reference: &Timeline) -> f64 {
-    let nobody = Vec::new();
-    let frames = || {
-        (0..found.len().max(reference.len()))
-            .map(|at| (found.get(at).unwrap_or(&nobody), reference.get(at).unwrap_or(&nobody)))
-    };
-    let mut common = Matrix::new(64, 64, 0i64);
-    for (found, reference) in frames() {
-        found.iter().for_each(|a| reference.iter().for_each(|b| common[(*a, *b)] += 1));
-    }
-    let named = kuhn_munkres(&common).1;
-    let (mut wrong, mut speech) = (0, 0);
-    for (found, reference) in frames() {
-        let right = found.iter().filter(|speaker| reference.contains(&named[**speaker])).count();
-        wrong += found.len().max(reference.len()) - right;
-        speech += reference.len();
-    }
-    wrong as f64 / speech as f64
+/// Diarization error rate of `found` without a collar.
+fn error_rate(found: &Attributed, reference: &Annotation) -> f64 {
+    let whole = TimeSpan::new(0, SampleIndex::MAX);
+    Score::of(reference, &annotation(found), &[whole], 0).der().expect("the reference has speech")
 }
 
 fn decide(windows: &[WindowNumbers], method: &Method, step: u64) -> Attributed {
@@ -265,7 +221,8 @@ fn turns_are_those_of_community_1() {
     for recording in recordings() {
         let method = community1(recording.parent().unwrap());
         let found = decide(&windows(&recording), &method, SAMPLE_RATE.into());
-        let error = error_rate(&of_turns(&found.turns), &of_rttm(&recording.join("reference.rttm")));
+        let reference = std::fs::read(recording.join("reference.rttm")).unwrap();
+        let error = error_rate(&found, &rttm::read_one(&reference, "").unwrap());
         eprintln!("{}: {:.3} % diarization error", recording.display(), 100.0 * error);
         assert!(error < 1e-3, "{}: {error}", recording.display());
     }
@@ -280,7 +237,7 @@ fn joining_voices_within_blocks_changes_next_to_nothing() {
         let mut bounded = gathered(&windows, &method);
         bounded.bound = Bound { most: 200, block: 150 };
         let bounded = bounded.finish(grid(windows.len(), SAMPLE_RATE.into()), &exact());
-        let error = error_rate(&of_turns(&bounded.turns), &of_turns(&whole.turns));
+        let error = error_rate(&bounded, &annotation(&whole));
         assert!(error < 0.01, "{}: {error}", recording.display());
     }
 }

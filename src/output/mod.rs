@@ -266,8 +266,7 @@ pub(crate) mod samples {
                 text,
                 span: TimeSpan::new(span.start + index * step, span.start + (index + 1) * step),
                 probability: 0.75,
-                speaker: None,
-                overlapped: false,
+                ..Word::default()
             })
             .collect();
         Segment {

@@ -208,8 +208,7 @@ mod tests {
                 text: text.to_owned(),
                 span: at(start_ms + index * 200, start_ms + index * 200 + 200),
                 probability: 0.5,
-                speaker: None,
-                overlapped: false,
+                ..Word::default()
             })
             .collect();
         let end_ms = start_ms + words.len() as u64 * 200;

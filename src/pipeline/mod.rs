@@ -31,7 +31,7 @@ pub use speakers::{DiarizationOutcome, DiarizationRequest, KnownSpeaker, Speaker
 
 /// Parts of a request, for the rooms above.
 pub use crate::asr::engine::Priority;
-pub use crate::diarization::{STEPS_MS, SpeakerLimits};
+pub use crate::diarization::{MAX_DISTANCE, SPEAKER_COUNTS, STEPS_MS, SpeakerLimits};
 pub use crate::vad::VadOptions;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,15 +159,8 @@ impl Pipeline {
             }
         };
         let results = first_cause(heard, decoding.finish(), diarized);
-        self.metrics.received(spool.len());
-        if let Some(error) = spool.take_failure() {
-            return Err(error.into());
-        }
-        let (mut transcript, done, diarized) = results?;
+        let (mut transcript, done, diarized) = self.all_heard(results, &spool, asked)?;
         self.give_back(vad);
-        if asked.cancel.is_cancelled() {
-            return Err(AudioError::Cancelled.into());
-        }
         if let Some((diarization, took)) = diarized {
             clock.put(Stage::Diarization, took);
             let names = request.speakers.as_ref().map(SpeakerOptions::known_names).unwrap_or_default();
@@ -201,20 +194,28 @@ impl Pipeline {
             decoding.stop();
         }
         let results = first_cause(heard, decoding.finish(), None);
-        self.metrics.received(spool.len());
-        if let Some(error) = spool.take_failure() {
-            return Err(error.into());
-        }
-        let ((diarization, took), done, _) = results?;
-        if asked.cancel.is_cancelled() {
-            return Err(AudioError::Cancelled.into());
-        }
+        let ((diarization, took), done, _) = self.all_heard(results, &spool, asked)?;
         clock.put_first(Stage::Decode, done.took);
         clock.put(Stage::Diarization, took);
         let mut conversation =
             speakers::conversation(diarization, request.speakers.known_names(), spool.len());
         conversation.warnings = done.decoded.warnings;
         Ok(DiarizationOutcome { conversation, timings: clock.timings })
+    }
+
+    /// What a request's threads gave, unless the disk failed one of them or the client has left meanwhile.
+    fn all_heard<T>(
+        &self,
+        results: Result<Results<T>, PipelineError>,
+        spool: &PcmSpool,
+        asked: &Control,
+    ) -> Result<Results<T>, PipelineError> {
+        self.metrics.received(spool.len());
+        if let Some(error) = spool.take_failure() {
+            return Err(error.into());
+        }
+        let results = results?;
+        if asked.cancel.is_cancelled() { Err(AudioError::Cancelled.into()) } else { Ok(results) }
     }
 
     /// Who tells the speakers of a request apart, knowing the voices that have names.

@@ -424,8 +424,7 @@ mod tests {
     #[test]
     fn text_comes_back_to_the_times_at_which_it_was_spoken() {
         let at = TimeSpan::new;
-        let word =
-            |span| Word { text: " w".into(), span, probability: 1.0, speaker: None, overlapped: false };
+        let word = |span| Word { text: " w".into(), span, probability: 1.0, ..Word::default() };
         let segment = Segment {
             span: at(10, 420),
             text: " w w w".into(),

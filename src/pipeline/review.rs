@@ -447,8 +447,7 @@ mod tests {
             text: word.to_owned(),
             span: span(*start, *end),
             probability: 1.0,
-            speaker: None,
-            overlapped: false,
+            ..Word::default()
         });
         let (start, end) = (times[0].0, times[times.len() - 1].1);
         Segment { words: words.collect(), ..segment(start, end, text) }

@@ -114,25 +114,6 @@ pub trait Diarizer: Send + Sync {
     ) -> Result<Diarization, DiarizationError>;
 }
 
-impl Diarizer for DiarizationEngine {
-    fn learn(
-        &self,
-        known: &[KnownVoice],
-        cancel: &CancelToken,
-    ) -> Result<Vec<LearnedVoice>, DiarizationError> {
-        Self::learn(self, known, cancel)
-    }
-
-    fn diarize(
-        &self,
-        sound: &Sound<'_>,
-        known: &[LearnedVoice],
-        options: &DiarizationOptions,
-    ) -> Result<Diarization, DiarizationError> {
-        Self::diarize(self, sound, known, options)
-    }
-}
-
 impl Diarizer for Lease<DiarizationEngine> {
     fn learn(
         &self,

@@ -308,13 +308,7 @@ fn segment(start: f64, end: f64, pieces: &[&str]) -> Segment {
         .collect();
     let words = text
         .split_whitespace()
-        .map(|word| Word {
-            text: format!(" {word}"),
-            span,
-            probability: 0.5,
-            speaker: None,
-            overlapped: false,
-        })
+        .map(|word| Word { text: format!(" {word}"), span, probability: 0.5, ..Word::default() })
         .collect();
     Segment {
         span,

@@ -5,6 +5,9 @@ use diarist::diarization::SpeakerLimits;
 use diarist::diarization::activity::{Activity, LOCAL_SPEAKERS, SpeakerSet};
 use diarist::diarization::attribution::{Attributed, Attribution, Method, WindowNumbers};
 use diarist::diarization::grid::{FRAME_SHIFT, FRAMES, Grid, RECEPTIVE_FIELD, WINDOW};
+use diarist::diarization::score::{Annotation, Score};
+use diarist::time::TimeSpan;
+use diarist::transcript::{SpeakerId, SpeakerTurn};
 
 /// Dimensions of the encoder's vectors.
 const WIDTH: usize = 256;
@@ -138,39 +141,19 @@ impl Conversation {
         WindowNumbers { activity, embeddings }
     }
 
-    /// Share of the speech, in steps of 10 ms, that is missed, invented or given to the wrong speaker.
+    /// Diarization error rate.
     pub fn error(&self, found: &Attributed) -> f64 {
-        let steps = (self.length / 160) as usize;
-        let mut truth = vec![0u64; steps];
-        let mut ours = vec![0u64; steps];
-        let mark = |line: &mut Vec<u64>, start: u64, end: u64, who: usize| {
-            line[((start / 160) as usize).min(steps)..((end / 160) as usize).min(steps)]
-                .iter_mut()
-                .for_each(|set| *set |= 1 << who);
+        let annotation = |speakers: usize, turns: Vec<SpeakerTurn>| Annotation {
+            speakers: (0..speakers).map(|number| number.to_string()).collect(),
+            turns,
         };
-        self.said.iter().for_each(|said| mark(&mut truth, said.0, said.1, said.2));
-        found.turns.iter().for_each(|t| mark(&mut ours, t.span.start, t.span.end, t.speaker.0 as usize));
-        // Whom each of ours is mostly.
-        let name = |who: usize| {
-            let common = |other: usize| {
-                truth.iter().zip(&ours).filter(|(t, o)| *o >> who & 1 == 1 && *t >> other & 1 == 1).count()
-            };
-            (0..self.voices.len()).max_by_key(|other| common(*other)).unwrap_or(0)
+        let turn = |said: &Said| SpeakerTurn {
+            span: TimeSpan::new(said.0, said.1),
+            speaker: SpeakerId(said.2 as u32),
         };
-        let names: Vec<usize> = (0..found.voices.len()).map(name).collect();
-        let (mut wrong, mut speech) = (0, 0);
-        for (truth, ours) in truth.iter().zip(&ours) {
-            let named: u64 = names
-                .iter()
-                .enumerate()
-                .filter(|(who, _)| ours >> who & 1 == 1)
-                .map(|(_, name)| 1 << name)
-                .fold(0, |a, b| a | b);
-            let right = (truth & named).count_ones();
-            wrong += truth.count_ones().max(ours.count_ones()) - right;
-            speech += truth.count_ones();
-        }
-        f64::from(wrong) / f64::from(speech)
+        let truth = annotation(self.voices.len(), self.said.iter().map(turn).collect());
+        let found = annotation(found.voices.len(), found.turns.clone());
+        Score::of(&truth, &found, &[TimeSpan::new(0, self.length)], 0).der().expect("somebody speaks")
     }
 }
 

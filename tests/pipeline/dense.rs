@@ -61,13 +61,7 @@ fn words(truth: &[Spoken]) -> Vec<Word> {
         for text in sentence.text.split_inclusive(' ') {
             let span = TimeSpan::new(at(before as f64 / total), at((before + text.len()) as f64 / total));
             before += text.len();
-            words.push(Word {
-                text: format!(" {}", text.trim()),
-                span,
-                probability: 0.9,
-                speaker: None,
-                overlapped: false,
-            });
+            words.push(Word { text: format!(" {}", text.trim()), span, probability: 0.9, ..Word::default() });
         }
     }
     words

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::error::{ApiError, shown};
-use crate::pipeline::{STEPS_MS, SpeakerLimits, SpeakerOptions};
+use crate::pipeline::{MAX_DISTANCE, SPEAKER_COUNTS, STEPS_MS, SpeakerLimits, SpeakerOptions};
 use crate::time::ms_to_samples;
 
 use super::data_url;
@@ -14,10 +14,6 @@ use super::request::{boolean, invalid};
 const MAX_KNOWN: usize = 4;
 /// Longest name, in characters.
 const MAX_NAME: usize = 100;
-/// Most speakers that can be asked for.
-const MAX_SPEAKERS: usize = 100;
-/// Largest distance between two voices.
-const MAX_DISTANCE: f32 = 2.0;
 
 const NAMES: &str = "known_speaker_names";
 const REFERENCES: &str = "known_speaker_references";
@@ -112,10 +108,11 @@ fn limits(fields: &Fields) -> Result<SpeakerLimits, ApiError> {
 
 fn count(fields: &Fields, field: &'static str) -> Result<Option<usize>, ApiError> {
     let Some(text) = fields.text(field)? else { return Ok(None) };
-    let value = text.parse().ok().filter(|count| (1..=MAX_SPEAKERS).contains(count));
+    let value = text.parse().ok().filter(|count| SPEAKER_COUNTS.contains(count));
     value.map(Some).ok_or_else(|| {
+        let (least, most) = (SPEAKER_COUNTS.start(), SPEAKER_COUNTS.end());
         let text = shown(text);
-        invalid(field, format!("`{field}` must be a whole number from 1 to {MAX_SPEAKERS}, not `{text}`"))
+        invalid(field, format!("`{field}` must be a whole number from {least} to {most}, not `{text}`"))
     })
 }
 

@@ -13,9 +13,10 @@ use super::table::{self, COLLAR_MS, Row, Work};
 use crate::audio::{AudioOptions, AudioSource, PcmSpool, decode_to_spool};
 use crate::cancel::CancelToken;
 use crate::commands::print;
+use crate::commands::speakers::distance;
 use crate::config::Settings;
 use crate::diarization::score::{Annotation, Score, regions, rttm};
-use crate::diarization::{DiarizationEngine, DiarizationOptions, Sound, SpeakerLimits};
+use crate::diarization::{DiarizationEngine, DiarizationOptions, STEPS_MS, Sound, SpeakerLimits};
 use crate::server::Parts;
 use crate::time::{TimeSpan, ms_to_samples, samples_to_seconds};
 
@@ -29,9 +30,9 @@ pub struct DiarizationArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["step_ms", "threshold", "count_known", "write"])]
     hypotheses: Option<PathBuf>,
     /// From one window to the next, in milliseconds; 1000 is the exact mode [default: as set]
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=10_000))]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(STEPS_MS))]
     step_ms: Option<u64>,
-    /// Distance at which voices count as different, 0 to 2 [default: the encoder's own]
+    /// Distance at which voices count as different, above 0 and up to 2 [default: the encoder's own]
     #[arg(long, value_name = "NUMBER", value_parser = distance)]
     threshold: Option<f32>,
     /// Tell it how many speakers there are
@@ -43,11 +44,6 @@ pub struct DiarizationArgs {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
-}
-
-fn distance(text: &str) -> Result<f32, String> {
-    let value = text.parse().ok().filter(|value| (0.0..=2.0).contains(value));
-    value.ok_or_else(|| "expected is a number, 0 to 2".to_owned())
 }
 
 /// Scores every recording, one after the other.
