@@ -227,7 +227,7 @@ impl Review {
         if logprob(first) < DOUBTED_LOGPROB {
             return Some(Reason::Doubtful);
         }
-        begins_in_lower_case(first).then_some(Reason::CutOff)
+        (!self.overlaps() && begins_in_lower_case(first)).then_some(Reason::CutOff)
     }
 
     fn after_second(
@@ -375,17 +375,23 @@ impl Review {
         }));
     }
 
-    /// Whether the chunk is short, and has something before it that could be heard too.
+    /// Whether it is heard from the middle of speech, which the chunk before answers for.
+    fn overlaps(&self) -> bool {
+        let chunk = self.case.chunk;
+        chunk.owned.start > chunk.span.start
+    }
+
+    /// Whether the chunk is short, and could be cut in another place.
     fn may_be_doubted(&self) -> bool {
         let span = self.case.chunk.span;
         self.case.condensed(span).len() <= ms_to_samples(MAX_DOUBTED_MS) && self.recut() != span
     }
 
-    /// The chunk from somewhat earlier on, if it is not heard from the middle of speech.
+    /// The chunk from somewhat earlier on, or from later on where it is heard from the middle of speech.
     fn recut(&self) -> TimeSpan {
         let Case { chunk, earliest, longest, .. } = self.case;
-        if chunk.owned.start > chunk.span.start {
-            return chunk.span;
+        if self.overlaps() {
+            return TimeSpan::new(chunk.span.start.midpoint(chunk.owned.start), chunk.span.end);
         }
         let room = longest.saturating_sub(self.case.condensed(chunk.span).len());
         let start = chunk.span.start.saturating_sub(room.min(ms_to_samples(EARLIER_MS))).max(earliest);
@@ -549,7 +555,7 @@ mod tests {
         assert_eq!(Review::new(long, ALL).recut(), span(9.5, 39.5));
         let mut overlapping = case(14.0);
         overlapping.chunk.owned.start += SECOND;
-        assert_eq!(Review::new(overlapping, ALL).recut(), span(10.0, 14.0));
+        assert_eq!(Review::new(overlapping, ALL).recut(), span(10.5, 14.0));
     }
 
     /// Two stretches of speech of 4 s each, `pause` apart.
@@ -602,6 +608,23 @@ mod tests {
             let second = Segment { avg_logprob: second, ..segment(9.5, 12.0, " Right") };
             assert_eq!(texts(&done(review.take(vec![second], ""))), [kept]);
         }
+    }
+
+    #[test]
+    fn a_chunk_out_of_the_middle_of_speech_is_heard_from_later_on_in_doubt_alone() {
+        let overlapping = || {
+            let mut case = case(14.0);
+            case.chunk.owned.start += SECOND;
+            Review::new(case, ALL)
+        };
+        let within = segment(10.3, 13.7, " weather is fine.");
+        assert_eq!(texts(&done(overlapping().take(vec![within.clone()], ""))), [" weather is fine."]);
+        let mut review = overlapping();
+        let hearing = hear(&mut review, vec![Segment { avg_logprob: -0.7, ..within }]);
+        assert_eq!(hearing, Hearing { span: span(10.5, 14.0), warmer: false, prompted: true });
+        let reviewed = done(review.take(vec![segment(10.5, 13.7, " The leather is mine.")], ""));
+        assert_eq!(texts(&reviewed), [" The leather is mine."]);
+        assert_eq!(reviewed.chunk, Chunk { span: span(10.5, 14.0), owned: span(11.0, 14.0) });
     }
 
     #[test]
