@@ -183,13 +183,17 @@ fn files_end_to_end(seconds: u64) {
     println!("{} sentences in {} min: none lost, none doubled", said.len(), seconds / 60);
 }
 
-/// Words compared without case and punctuation: how many of `said` were misheard, lost and doubled in `heard`.
-fn differences(said: &[String], heard: &[String]) -> (usize, usize, usize) {
+/// Words compared without case and punctuation: how many of `said`, which come with the seconds at which their sentences
+/// begin, were misheard, lost and doubled in `heard`.
+fn differences(said: &[(String, f64)], heard: &[String]) -> (usize, usize, usize) {
+    let (said, starts): (Vec<&str>, Vec<f64>) = said.iter().map(|(word, at)| (word.as_str(), *at)).unzip();
+    let heard: Vec<&str> = heard.iter().map(String::as_str).collect();
     let (mut misheard, mut lost, mut doubled) = (0, 0, 0);
-    for operation in similar::capture_diff_slices(similar::Algorithm::Myers, said, heard) {
+    for operation in similar::capture_diff_slices(similar::Algorithm::Myers, &said, &heard) {
         let (tag, was, is) = operation.as_tag_tuple();
         if tag != similar::DiffTag::Equal {
-            println!("{:?} became {:?}", &said[was.clone()], &heard[is.clone()]);
+            let at = starts.get(was.start).copied().unwrap_or_default();
+            println!("{at:.1} s: {:?} became {:?}", &said[was.clone()], &heard[is.clone()]);
             misheard += was.len().min(is.len());
             lost += was.len().saturating_sub(is.len());
             doubled += is.len().saturating_sub(was.len());
@@ -213,7 +217,10 @@ fn through_the_model(seconds: usize) {
     samples.iter().for_each(|sample| writer.write_sample((sample * 32_767.0) as i16).unwrap());
     writer.finalize().unwrap();
     let heard: Vec<String> = bare_words(&transcribe(&path).text()).collect();
-    let said: Vec<String> = truth.iter().flat_map(|spoken| bare_words(&spoken.text)).collect();
+    let words = |spoken: &Spoken| -> Vec<(String, f64)> {
+        bare_words(&spoken.text).map(|word| (word, spoken.start)).collect()
+    };
+    let said: Vec<(String, f64)> = truth.iter().flat_map(words).collect();
     let (misheard, lost, doubled) = differences(&said, &heard);
     println!("{} words in {seconds} s: {misheard} misheard, {lost} lost, {doubled} doubled", said.len());
     assert_eq!((lost, doubled), (0, 0));
