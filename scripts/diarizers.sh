@@ -18,5 +18,5 @@ if ! "$venv/bin/python" -c 'import kaldi_native_fbank, onnx, sherpa_onnx, soundf
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         'sherpa-onnx==2.0.1' kaldi-native-fbank onnx numpy soundfile
 fi
-"$venv/bin/python" -B benches/diarization/sherpa_models.py "$models/segmentation-3.0.int8lstm.onnx" \
-    "$models/ge2e_resemblyzer_int8.onnx" "$recordings" "$out"
+"$venv/bin/python" -B benches/diarization/sherpa_models.py "$models/segmentation-3.0.filters.onnx" \
+    "$models/segmentation-3.0.rest.onnx" "$models/ge2e_resemblyzer_int8.onnx" "$recordings" "$out"

@@ -1,8 +1,8 @@
 """Makes of Diarist's segmentation network and speaker encoder what sherpa-onnx can load.
 
-    python sherpa_models.py SEGMENTATION.onnx ENCODER.onnx RECORDINGS OUT
+    python sherpa_models.py FILTERS.onnx REST.onnx ENCODER.onnx RECORDINGS OUT
 
-sherpa-onnx asks for facts about a network in its metadata. It gives encoders the logarithm of 80 mel bands, with
+Diarist's segmentation network lies in two pieces; OUT/segmentation.onnx has them joined again. sherpa-onnx asks for facts about a network in its metadata. It gives encoders the logarithm of 80 mel bands, with
 pre-emphasis; GE2E wants the power of 40 others, of speech that is not quieter than -30 dB. So OUT/encoder.onnx begins with
 exp, a matrix that takes one to the other (and to the loudness) by least squares over the recordings that it will hear, which
 is the best that can be done for it, and the gain.
@@ -113,13 +113,33 @@ def with_front(network, matrix):
     return network
 
 
+def joined(filters, rest):
+    """The network in one piece: what Diarist does between the two, for a window by itself, is three nodes."""
+    graph = rest.graph
+    one, none = numpy_helper.from_array(np.float32([1]), "one"), numpy_helper.from_array(np.float32([0]), "none")
+    graph.initializer.extend([one, none, *filters.graph.initializer])
+    (conv,) = filters.graph.node
+    front = [
+        helper.make_node("InstanceNormalization", ["x", "one", "none"], [conv.input[0]], epsilon=1e-5),
+        conv,
+        helper.make_node("Abs", [conv.output[0]], ["loud"]),
+        helper.make_node("MaxPool", ["loud"], ["loudest"], kernel_shape=[3], strides=[3]),
+    ]
+    nodes = [*front, *graph.node]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, "T"]))
+    return rest
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("segmentation", "encoder", "recordings", "out"):
+    for name in ("filters", "rest", "encoder", "recordings", "out"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    onnx.save(described(onnx.load(options.segmentation), SEGMENTATION), options.out / "segmentation.onnx")
+    segmentation = joined(onnx.load(options.filters), onnx.load(options.rest))
+    onnx.save(described(segmentation, SEGMENTATION), options.out / "segmentation.onnx")
     recordings = sorted(path for path in options.recordings.glob("*.flac") if path.with_suffix(".rttm").exists())
     encoder = with_front(onnx.load(options.encoder), between(recordings))
     onnx.save(described(encoder, ENCODER), options.out / "encoder.onnx")

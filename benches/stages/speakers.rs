@@ -18,7 +18,8 @@ use diarist::diarization::embedding::ge2e::Ge2eEmbedder;
 use diarist::diarization::embedding::wespeaker::WespeakerEmbedder;
 use diarist::diarization::fbank::Fbank;
 use diarist::diarization::mel::PowerMel;
-use diarist::diarization::segmentation::{PyannoteSegmenter, SpeakerSegmenter};
+use diarist::diarization::segmentation::SpeakerSegmenter;
+use diarist::diarization::split::SplitSegmenter;
 use diarist::diarization::team::{Places, Team};
 use diarist::diarization::{DiarizationEngine, Sound, tables};
 use diarist::runtime::device::available_cores;
@@ -44,8 +45,15 @@ pub fn bench(criterion: &mut Criterion) {
     let segmenter = segmenter();
     let window = &talk[..160_000];
     group.throughput(sound(160_000));
-    processor_time(&mut group, "segmentation, a window", || {
-        drop(black_box(segmenter.segment(window).unwrap()))
+    processor_time(&mut group, "segmentation, a window by itself", || {
+        drop(black_box(segmenter.open(&window).segment(0, window).unwrap()))
+    });
+    let (all, starts) = (&talk[..], (0..LENGTH - 160_000).step_by(16_000).collect::<Vec<_>>());
+    group.throughput(sound(16_000 * starts.len() as u64));
+    processor_time(&mut group, "segmentation, a window every second", || {
+        let windows = segmenter.open(&all);
+        let window = |start: u64| windows.segment(start, &talk[start as usize..][..160_000]).unwrap();
+        starts.iter().for_each(|start| drop(black_box(window(*start))));
     });
 
     let spool = spool(&talk);
@@ -120,8 +128,8 @@ fn model(name: &str) -> (Vec<u8>, PathBuf) {
 }
 
 fn segmenter() -> Box<dyn SpeakerSegmenter> {
-    let (network, path) = model("segmentation-3.0.int8lstm.onnx");
-    Box::new(PyannoteSegmenter::new(&network, &path).unwrap())
+    let [filters, rest] = ["filters", "rest"].map(|piece| model(&format!("segmentation-3.0.{piece}.onnx")));
+    Box::new(SplitSegmenter::new((&filters.0, &filters.1), (&rest.0, &rest.1)).unwrap())
 }
 
 fn ge2e() -> Box<dyn SpeakerEmbedder> {

@@ -13,7 +13,7 @@ use super::embedding::{HeardWindow, Horizon, SpeakerEmbedder};
 use super::grid::{FRAMES, Grid, WINDOW};
 use super::masks::clearest_speaker;
 use super::samples::{Samples, padded};
-use super::segmentation::SpeakerSegmenter;
+use super::segmentation::{SpeakerSegmenter, WindowSegmenter};
 use super::team::{Places, Team};
 use super::{Diarization, DiarizationError, DiarizationOptions, KnownVoice, LearnedVoice, MayHoldSpeech};
 use crate::audio::{AudioError, PcmSpool};
@@ -116,13 +116,14 @@ impl DiarizationEngine {
         team: &Team<'_>,
         take: &mut dyn FnMut(WindowNumbers),
     ) -> Result<Grid, DiarizationError> {
+        let segmenter = self.segmenter.open(sound.spool);
         let mut listener = self.embedder.open(sound.spool);
         let mut first = 0;
         loop {
-            let block = Block::wait_for(sound.spool, step, first)?;
+            let block = Block::wait_for(sound.spool, step, first, self.segmenter.lookahead())?;
             let starts: Vec<SampleIndex> =
                 block.windows.clone().map(|window| block.grid.start(window)).collect();
-            let heard = self.segment(sound.spool, sound.speech, &starts, team)?;
+            let heard = segment((&*segmenter, sound.spool), sound.speech, &starts, team)?;
             listener.hear(heard, block.horizon(), team)?.into_iter().for_each(&mut *take);
             if block.is_last {
                 return Ok(block.grid);
@@ -131,40 +132,12 @@ impl DiarizationEngine {
         }
     }
 
-    /// Who is active in the windows that begin at `starts`.
-    fn segment(
-        &self,
-        samples: &dyn Samples,
-        speech: Option<MayHoldSpeech<'_>>,
-        starts: &[SampleIndex],
-        team: &Team<'_>,
-    ) -> Result<Vec<HeardWindow>, DiarizationError> {
-        let may_hold_speech = |start: &SampleIndex| match speech {
-            Some(speech) => speech(TimeSpan::new(*start, *start + WINDOW)),
-            None => Ok(true),
-        };
-        let worth: Vec<bool> = starts.iter().map(may_hold_speech).collect::<Result<_, _>>()?;
-        let windows: Vec<_> = starts.iter().copied().zip(worth).collect();
-        team.map(&windows, |(start, is_worth_it)| {
-            let activity = if *is_worth_it { self.activity(samples, *start)? } else { silence() };
-            Ok(HeardWindow { start: *start, activity })
-        })
-    }
-
-    fn activity(&self, samples: &dyn Samples, start: SampleIndex) -> Result<Activity, DiarizationError> {
-        let window = padded(samples, start as i64, WINDOW as usize);
-        if window.iter().all(|sample| *sample == 0.0) {
-            return Ok(silence());
-        }
-        self.segmenter.segment(&window)
-    }
-
     /// What the voice sounds like that is heard most clearly in a clip; `None` if none is heard for long enough.
     fn reference(&self, clip: &[f32], team: &Team<'_>) -> Result<Option<Vec<f32>>, DiarizationError> {
         let samples: &dyn Samples = &clip;
         let grid = Grid { step: WINDOW, length: clip.len() as SampleIndex };
         let starts: Vec<SampleIndex> = (0..grid.windows()).map(|window| grid.start(window)).collect();
-        let heard = self.segment(samples, None, &starts, team)?;
+        let heard = segment((&*self.segmenter.open(samples), samples), None, &starts, team)?;
         let numbers = self.embedder.open(samples).hear(heard, Horizon::End(grid.length), team)?;
         let clearest = numbers.into_iter().filter_map(|mut window| {
             let (speaker, frames) = clearest_speaker(&window.activity)?;
@@ -173,6 +146,30 @@ impl DiarizationEngine {
         });
         Ok(clearest.max_by_key(|(frames, _)| *frames).map(|(_, embedding)| embedding.into_vec()))
     }
+}
+
+/// Who is active in the windows of a recording that begin at `starts`.
+fn segment(
+    (segmenter, samples): (&dyn WindowSegmenter, &dyn Samples),
+    speech: Option<MayHoldSpeech<'_>>,
+    starts: &[SampleIndex],
+    team: &Team<'_>,
+) -> Result<Vec<HeardWindow>, DiarizationError> {
+    let may_hold_speech = |start: &SampleIndex| match speech {
+        Some(speech) => speech(TimeSpan::new(*start, *start + WINDOW)),
+        None => Ok(true),
+    };
+    let worth: Vec<bool> = starts.iter().map(may_hold_speech).collect::<Result<_, _>>()?;
+    let windows: Vec<_> = starts.iter().copied().zip(worth).collect();
+    let activity = |start: SampleIndex| {
+        let window = padded(samples, start as i64, WINDOW as usize);
+        let is_silent = window.iter().all(|sample| *sample == 0.0);
+        if is_silent { Ok(silence()) } else { segmenter.segment(start, &window) }
+    };
+    team.map(&windows, |(start, is_worth_it)| {
+        let activity = if *is_worth_it { activity(*start)? } else { silence() };
+        Ok(HeardWindow { start: *start, activity })
+    })
 }
 
 /// The windows from `first` on that can be heard now.
@@ -185,9 +182,14 @@ struct Block {
 
 impl Block {
     /// Waits until a block of windows is there, or the recording has ended.
-    fn wait_for(spool: &PcmSpool, step: SampleIndex, first: usize) -> Result<Self, DiarizationError> {
+    fn wait_for(
+        spool: &PcmSpool,
+        step: SampleIndex,
+        first: usize,
+        lookahead: SampleIndex,
+    ) -> Result<Self, DiarizationError> {
         let end = first + BLOCK;
-        let length = spool.wait_for((end - 1) as SampleIndex * step + WINDOW)?;
+        let length = spool.wait_for((end - 1) as SampleIndex * step + WINDOW + lookahead)?;
         // Asked for afterwards, since the recording may have grown, and ended, in between.
         let total = spool.total();
         let grid = Grid { step, length: total.unwrap_or(length) };

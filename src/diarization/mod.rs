@@ -6,7 +6,7 @@
 //! Plaquet & Bredin 2023) with VBx (Landini 2022).
 //! Knows nothing of text, requests or formats. Read next: `grid`, `activity`, `engine`, `attribution`.
 //!
-//! What the networks hear and say: `segmentation` and `powerset`; `embedding` with `mel`, `fbank` and `masks`;
+//! What the networks hear and say: `segmentation`, `split` and `powerset`; `embedding` with `mel`, `fbank` and `masks`;
 //! `tables`, by which voices are compared; `team`, the threads.
 
 pub mod activity;
@@ -30,6 +30,7 @@ pub mod samples;
 pub mod score;
 pub mod segmentation;
 mod speakers;
+pub mod split;
 pub mod tables;
 pub mod team;
 mod turns;

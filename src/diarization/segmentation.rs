@@ -2,6 +2,7 @@
 //!
 //! The network is pyannote's segmentation-3.0 (SincNet, LSTMs, a powerset of classes): a window in, a class for each
 //! of 589 frames out. Which speaker of a window is which of another one, it does not know; `attribution` decides.
+//! Read next: `split`, which runs it so that overlapping windows share its first layer.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -10,20 +11,34 @@ use super::DiarizationError;
 use super::activity::Activity;
 use super::grid::{FRAMES, WINDOW};
 use super::powerset::{self, CLASS_COUNT};
+use super::samples::Samples;
 use crate::runtime::network::{Network, Tensor};
+use crate::time::SampleIndex;
 
 const INPUT: &CStr = c"input_values";
 
-/// Finds out who is active in a window. Called by several threads at once; nothing persists from call to call.
+/// A network that finds out who is active, shared by all requests.
 pub trait SpeakerSegmenter: Send + Sync {
-    /// Who is active in `window`: `grid::WINDOW` samples, 16 kHz mono in [-1, 1]. Its loudness makes no difference.
+    /// Begins a recording.
+    fn open<'a>(&'a self, sound: &'a dyn Samples) -> Box<dyn WindowSegmenter + 'a>;
+
+    /// How far behind a window's end it listens, in samples: so much more of the recording must be there before.
+    fn lookahead(&self) -> SampleIndex {
+        0
+    }
+}
+
+/// Listens to the windows of one recording. Called by several threads at once.
+pub trait WindowSegmenter: Sync {
+    /// Who is active in `window`: `grid::WINDOW` samples from sample `start` of the recording, 16 kHz mono in [-1, 1].
+    /// Its loudness makes no difference.
     ///
     /// # Errors
     /// `Engine` when the network fails.
-    fn segment(&self, window: &[f32]) -> Result<Activity, DiarizationError>;
+    fn segment(&self, start: SampleIndex, window: &[f32]) -> Result<Activity, DiarizationError>;
 }
 
-/// segmentation-3.0 on ONNX Runtime.
+/// segmentation-3.0 in one piece, as it is exported from pyannote.audio: whatever its weights.
 pub struct PyannoteSegmenter {
     network: Network,
 }
@@ -34,21 +49,39 @@ impl PyannoteSegmenter {
     /// # Errors
     /// `Model` when it is another network, or ONNX Runtime is missing.
     pub fn new(model: &[u8], path: &Path) -> Result<Self, DiarizationError> {
-        let network = Network::load(model, path, &[INPUT])
-            .map_err(|error| DiarizationError::Model(error.to_string()))?;
-        Ok(Self { network })
+        Ok(Self { network: load(model, path, &[INPUT])? })
     }
 }
 
 impl SpeakerSegmenter for PyannoteSegmenter {
-    // One window a run: on one thread more are no faster, and the 8-bit network scales its numbers over the whole
-    // batch, so that a window's result would depend on its company.
-    fn segment(&self, window: &[f32]) -> Result<Activity, DiarizationError> {
-        let mut scores = vec![0.0; FRAMES * CLASS_COUNT];
-        let input = Tensor { shape: &[1, 1, WINDOW as usize], values: window };
-        self.network
-            .run(&[input], &[1, FRAMES, CLASS_COUNT], &mut scores)
-            .map_err(|error| DiarizationError::Engine(format!("segmentation: {error}")))?;
-        Ok(powerset::activity(&scores))
+    fn open<'a>(&'a self, _sound: &'a dyn Samples) -> Box<dyn WindowSegmenter + 'a> {
+        Box::new(self)
     }
+}
+
+impl WindowSegmenter for &PyannoteSegmenter {
+    fn segment(&self, _start: SampleIndex, window: &[f32]) -> Result<Activity, DiarizationError> {
+        activity(&self.network, Tensor { shape: &[1, 1, WINDOW as usize], values: window })
+    }
+}
+
+/// Loads a network with these inputs.
+pub(super) fn load(
+    model: &[u8],
+    path: &Path,
+    inputs: &'static [&'static CStr],
+) -> Result<Network, DiarizationError> {
+    Network::load(model, path, inputs).map_err(|error| DiarizationError::Model(error.to_string()))
+}
+
+/// What `network` says of one window. One window a run: on one thread more are no faster, and the 8-bit network scales
+/// its numbers over the whole batch, so that a window's result would depend on its company.
+pub(super) fn activity(network: &Network, input: Tensor<'_>) -> Result<Activity, DiarizationError> {
+    let mut scores = vec![0.0; FRAMES * CLASS_COUNT];
+    network.run(&[input], &[1, FRAMES, CLASS_COUNT], &mut scores).map_err(failed)?;
+    Ok(powerset::activity(&scores))
+}
+
+pub(super) fn failed(error: String) -> DiarizationError {
+    DiarizationError::Engine(format!("segmentation: {error}"))
 }

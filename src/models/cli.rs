@@ -228,9 +228,17 @@ mod tests {
         let (_folder, options, catalogue) = catalogue();
         let mut lines = Vec::new();
         assert!(verify(&catalogue, &[], &mut |line| lines.push(line.to_owned())).expect("readable"));
-        assert_eq!(lines.len(), 6, "{lines:?}");
+        assert_eq!(lines.len(), 7, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains(": sound, SHA-256 ")), "{lines:?}");
-        for name in ["diarist-micro-en", "silero-vad", "segmentation-3.0", "ge2e", "ge2e-lda", "whisper-1"] {
+        for name in [
+            "diarist-micro-en",
+            "silero-vad",
+            "segmentation-3.0-filters",
+            "segmentation-3.0",
+            "ge2e",
+            "ge2e-lda",
+            "whisper-1",
+        ] {
             let path = path(&catalogue, name).expect("installed");
             assert!(path.starts_with(&options.bundled_dir));
             assert_eq!(pull_with_bar(name, &catalogue, &options).expect("here already"), path);

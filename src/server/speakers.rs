@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::diarization::embedding::SpeakerEmbedder;
 use crate::diarization::embedding::ge2e::Ge2eEmbedder;
 use crate::diarization::embedding::wespeaker::WespeakerEmbedder;
-use crate::diarization::segmentation::PyannoteSegmenter;
+use crate::diarization::split::SplitSegmenter;
 use crate::diarization::team::Places;
 use crate::diarization::{DiarizationEngine, DiarizationError, tables};
 use crate::models::ModelError;
@@ -17,7 +17,8 @@ use crate::models::manager::{Loaded, ModelManager};
 use crate::models::verify::check_before_loading;
 use crate::runtime::device::available_cores;
 
-/// The segmentation network of every diarization model.
+/// The segmentation network of every diarization model: its first layer, and the rest.
+const FILTERS: &str = "segmentation-3.0-filters";
 const SEGMENTATION: &str = "segmentation-3.0";
 
 /// The diarization model that comes with the program.
@@ -59,6 +60,7 @@ pub fn look(catalogue: &Catalogue, id: &str) -> Result<(), ModelError> {
     };
     let parts = [
         (id, Role::SpeakerEmbedding),
+        (FILTERS, Role::SpeakerSegmentation),
         (SEGMENTATION, Role::SpeakerSegmentation),
         (*comparison, Role::SpeakerComparison),
     ];
@@ -79,11 +81,13 @@ fn load(
         |error: DiarizationError| ModelError::Unusable { id: spec.id.clone(), reason: error.to_string() };
     let known = ENCODERS.iter().find(|(id, ..)| *id == spec.id);
     let (_, encoder, comparison) = known.ok_or_else(|| ModelError::unknown(&spec.id))?;
+    let filters = read(&catalogue.resolve_as(FILTERS, Role::SpeakerSegmentation)?)?;
     let segmentation = read(&catalogue.resolve_as(SEGMENTATION, Role::SpeakerSegmentation)?)?;
     let comparison = read(&catalogue.resolve_as(comparison, Role::SpeakerComparison)?)?;
     let network = read(spec)?;
 
-    let segmenter = PyannoteSegmenter::new(&segmentation.bytes, &segmentation.path).map_err(unusable)?;
+    let pieces = ((&filters.bytes[..], &*filters.path), (&segmentation.bytes[..], &*segmentation.path));
+    let segmenter = SplitSegmenter::new(pieces.0, pieces.1).map_err(unusable)?;
     let embedder: Box<dyn SpeakerEmbedder> = match encoder {
         Encoder::Ge2e => {
             let method = tables::ge2e(&comparison.bytes).map_err(unusable)?;
@@ -95,7 +99,7 @@ fn load(
         }
     };
     let memory_bytes =
-        [&segmentation, &comparison, &network].map(|file| file.bytes.len() as u64).iter().sum();
+        [&filters, &segmentation, &comparison, &network].map(|file| file.bytes.len() as u64).iter().sum();
     let engine = DiarizationEngine::new(Box::new(segmenter), embedder, Arc::clone(places));
     Ok(Loaded { value: Arc::new(engine), memory_bytes })
 }

@@ -1,6 +1,7 @@
 //! How the engine runs its networks: in order, while the recording grows, and only as long as somebody wants it.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,7 +15,8 @@ use diarist::diarization::embedding::ge2e::Ge2eEmbedder;
 use diarist::diarization::embedding::{HeardWindow, Horizon, SpeakerEmbedder, VoiceListener};
 use diarist::diarization::grid::{FRAMES, Grid, WINDOW};
 use diarist::diarization::samples::Samples;
-use diarist::diarization::segmentation::{PyannoteSegmenter, SpeakerSegmenter};
+use diarist::diarization::segmentation::{SpeakerSegmenter, WindowSegmenter};
+use diarist::diarization::split::SplitSegmenter;
 use diarist::diarization::team::{Places, Team};
 use diarist::diarization::{DiarizationEngine, DiarizationError, KnownVoice, Sound, tables};
 use diarist::scratch::Scratch;
@@ -62,11 +64,17 @@ impl Listening {
 
 /// The segmentation network that comes with the program.
 pub fn segmenter() -> Box<dyn SpeakerSegmenter> {
-    let path = in_repository("models/segmentation-3.0.int8lstm.onnx");
-    Box::new(PyannoteSegmenter::new(&fs::read(&path).expect("the network"), &path).expect("it loads"))
+    let [filters, rest] = segmentation_files().map(|path| (fs::read(&path).expect("the network"), path));
+    Box::new(SplitSegmenter::new((&filters.0, &filters.1), (&rest.0, &rest.1)).expect("it loads"))
 }
 
-fn ge2e() -> Box<dyn SpeakerEmbedder> {
+/// The files of its pieces.
+pub fn segmentation_files() -> [PathBuf; 2] {
+    ["filters", "rest"].map(|piece| in_repository(&format!("models/segmentation-3.0.{piece}.onnx")))
+}
+
+/// The encoder that comes with the program.
+pub fn ge2e() -> Box<dyn SpeakerEmbedder> {
     let path = in_repository("models/ge2e_resemblyzer_int8.onnx");
     Box::new(Ge2eEmbedder::new(&fs::read(&path).expect("the network"), &path, method()).expect("it loads"))
 }
@@ -91,9 +99,30 @@ fn spool(samples: &[f32]) -> Arc<PcmSpool> {
 struct Scripted<F>(F);
 
 impl<F: Fn(&[f32]) + Send + Sync> SpeakerSegmenter for Scripted<F> {
-    fn segment(&self, window: &[f32]) -> Result<Activity, DiarizationError> {
+    fn open<'a>(&'a self, _sound: &'a dyn Samples) -> Box<dyn WindowSegmenter + 'a> {
+        Box::new(self)
+    }
+}
+
+impl<F: Fn(&[f32]) + Send + Sync> WindowSegmenter for &Scripted<F> {
+    fn segment(&self, _start: SampleIndex, window: &[f32]) -> Result<Activity, DiarizationError> {
         (self.0)(window);
         Ok(Activity::of(&[1; FRAMES]))
+    }
+}
+
+/// Knows who is active in every window.
+pub struct Told(pub Activity);
+
+impl SpeakerSegmenter for Told {
+    fn open<'a>(&'a self, _sound: &'a dyn Samples) -> Box<dyn WindowSegmenter + 'a> {
+        Box::new(self)
+    }
+}
+
+impl WindowSegmenter for &Told {
+    fn segment(&self, _start: SampleIndex, _window: &[f32]) -> Result<Activity, DiarizationError> {
+        Ok(self.0.clone())
     }
 }
 

@@ -7,7 +7,9 @@ use diarist::diarization::activity::{Activity, LOCAL_SPEAKERS};
 use diarist::diarization::grid::{FRAMES, Grid, WINDOW};
 use diarist::diarization::samples::padded;
 use diarist::diarization::segmentation::{PyannoteSegmenter, SpeakerSegmenter};
+use diarist::diarization::split::SplitSegmenter;
 
+use crate::listening;
 use crate::{array, in_repository, read_wav, shared};
 
 /// Recordings with sound and stored segmentations, at a step of 1 s.
@@ -39,16 +41,19 @@ fn full_weights() -> Option<PathBuf> {
 }
 
 /// Share of frames in which all local speakers are as stored, under each window's best renaming of the three.
-fn agreement(segmenter: &PyannoteSegmenter, folder: &Path) -> f64 {
+fn agreement(segmenter: &dyn SpeakerSegmenter, folder: &Path) -> f64 {
     let (shape, stored) = array::<f32>(&folder.join("segmentations.npz"), "segmentations");
     let clip = read_wav(&folder.join("clip_16k.wav"));
     let grid = Grid { step: 16_000, length: clip.len() as u64 };
     assert_eq!(shape, [grid.windows(), FRAMES, LOCAL_SPEAKERS]);
     let windows = stored.chunks(FRAMES * LOCAL_SPEAKERS).enumerate();
+    let sound = clip.as_slice();
+    let listener = segmenter.open(&sound);
     let alike: usize = windows
         .map(|(window, stored)| {
-            let samples = padded(&clip.as_slice(), grid.start(window) as i64, WINDOW as usize);
-            alike_frames(&segmenter.segment(&samples).expect("it runs"), stored)
+            let start = grid.start(window);
+            let samples = padded(&sound, start as i64, WINDOW as usize);
+            alike_frames(&listener.segment(start, &samples).expect("it runs"), stored)
         })
         .sum();
     alike as f64 / (grid.windows() * FRAMES) as f64
@@ -80,9 +85,9 @@ fn with_full_weights_every_frame_is_as_pyannote_found_it() {
 #[test]
 fn the_bundled_weights_differ_in_less_than_one_frame_of_a_hundred() {
     let Some(parity) = shared("parity") else { return };
-    let segmenter = segmenter(&in_repository("models/segmentation-3.0.int8lstm.onnx"));
+    let segmenter = listening::segmenter();
     for name in RECORDINGS {
-        let agreement = agreement(&segmenter, &parity.join(name));
+        let agreement = agreement(&*segmenter, &parity.join(name));
         println!("{name}: {agreement:.5} of the frames alike");
         assert!(agreement > 0.99, "{name}: {agreement}");
     }
@@ -90,11 +95,41 @@ fn the_bundled_weights_differ_in_less_than_one_frame_of_a_hundred() {
 
 #[test]
 fn a_window_of_another_length_or_another_network_is_an_error() {
-    let bundled = in_repository("models/segmentation-3.0.int8lstm.onnx");
-    assert!(segmenter(&bundled).segment(&[0.0; 1_600]).is_err());
+    let silence: &[f32] = &[0.0; 1_600];
+    assert!(listening::segmenter().open(&silence).segment(0, silence).is_err());
     let other = in_repository("models/ge2e_resemblyzer_int8.onnx");
-    let error =
-        PyannoteSegmenter::new(&fs::read(&other).unwrap(), &other).map(drop).expect_err("another network");
+    let bytes = fs::read(&other).unwrap();
+    let error = PyannoteSegmenter::new(&bytes, &other).map(drop).expect_err("another network");
     assert!(error.to_string().contains("its inputs are mels"), "{error}");
     assert!(PyannoteSegmenter::new(b"no network at all", &other).is_err());
+    let [filters, rest] = listening::segmentation_files().map(|path| (fs::read(&path).unwrap(), path));
+    let split = |filters: &(Vec<u8>, PathBuf), rest: &(Vec<u8>, PathBuf)| {
+        SplitSegmenter::new((&filters.0, &filters.1), (&rest.0, &rest.1)).map(drop)
+    };
+    assert!(split(&filters, &rest).is_ok());
+    assert!(split(&rest, &filters).is_err(), "the pieces are the wrong way round");
+    assert!(split(&filters, &(bytes, other)).is_err());
+}
+
+/// Windows that share answers, in any order and from places between those at which the filters listen, hear what a
+/// window alone does.
+#[test]
+fn shared_answers_are_those_of_a_window_by_itself() {
+    let segmenter = listening::segmenter();
+    let scene = crate::fixture().repeat(10);
+    let sound = &scene[..];
+    let shared = segmenter.open(&sound);
+    let (mut alike, mut frames) = (0, 0);
+    for start in [0, 16_000, 40_000, 350_000, 16_010, 8_016, 130, scene.len() as u64 - 90_000] {
+        let window = padded(&sound, start as i64, WINDOW as usize);
+        let alone = &window[..];
+        // The window is its own recording here, so nothing is shared and its first answer is the recording's.
+        let expected = segmenter.open(&alone).segment(0, &window).unwrap();
+        let found = shared.segment(start, &window).unwrap();
+        alike += found.frames().zip(expected.frames()).filter(|(one, other)| one == other).count();
+        frames += FRAMES;
+    }
+    println!("{alike} of {frames} frames alike");
+    // Sums of other order round differently, which the 8-bit weights make larger.
+    assert!(alike * 1000 >= frames * 995);
 }
