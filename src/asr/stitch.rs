@@ -123,6 +123,22 @@ fn set_apart(segments: &mut [Segment], earliest: SampleIndex) {
     }
 }
 
+/// `fresh`, heard in a gap of `segments` whose middle is `middle`, without the words at its edges that stand before or after
+/// the gap already: a gap is heard with some sound around it. Words are needed on both sides.
+pub fn without_repeats(segments: &[Segment], mut fresh: Vec<Segment>, middle: SampleIndex) -> Vec<Segment> {
+    let key = |unit: &Unit<'_>| normalised(unit.text);
+    let (before, after): (Vec<_>, Vec<_>) =
+        units(segments).into_iter().partition(|unit| unit.span.midpoint() < middle);
+    let [before, after] = [before, after].map(|units| units.iter().map(key).collect::<Vec<_>>());
+    let found: Vec<String> = units(&fresh).iter().map(key).collect();
+    let head = (1..=found.len()).rev().find(|count| before.ends_with(&found[..*count])).unwrap_or(0);
+    let rest = &found[head..];
+    let tail =
+        (1..=rest.len()).rev().find(|count| after.starts_with(&rest[rest.len() - count..])).unwrap_or(0);
+    keep_units(&mut fresh, head, found.len() - tail);
+    fresh
+}
+
 /// What is kept or dropped as one: a word, or a whole segment that carries no words.
 struct Unit<'a> {
     text: &'a str,

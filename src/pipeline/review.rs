@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::asr::guard::{self, Evidence};
 use crate::asr::speech_times::hold_to_speech;
-use crate::asr::stitch::split_at;
+use crate::asr::stitch::{split_at, without_repeats};
 use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
 use crate::transcript::{DropReason, DroppedText, Segment};
 use crate::vad::Condensed;
@@ -325,6 +325,7 @@ impl Review {
         if !guard::agree(&found, proof) {
             return self.next_gap(segments, left);
         }
+        let found = without_repeats(&segments, found, gap.midpoint());
         let segments = found.into_iter().fold(segments, |segments, mut segment| {
             hold_to_speech(&mut segment, &[gap]);
             insert(segments, segment)
@@ -684,6 +685,31 @@ mod tests {
         assert_eq!(reviewed.segments.len(), 3);
         assert_eq!(reviewed.segments[1].text, " and a half");
         assert_eq!(reviewed.uncovered, []);
+    }
+
+    #[test]
+    fn words_around_a_gap_that_are_heard_with_it_are_not_written_twice() {
+        let mut review = Review::new(case(20.0), ALL);
+        let first = spoken(
+            "Robert is forty There are",
+            &[(10.3, 10.9), (10.9, 11.1), (11.1, 12.0), (18.6, 18.9), (18.9, 19.2)],
+        );
+        hear(&mut review, vec![first]);
+        let again = spoken(
+            "Robert is forty six years old. There",
+            &[
+                (11.8, 12.0),
+                (12.0, 12.1),
+                (12.1, 12.6),
+                (12.6, 13.0),
+                (13.0, 16.0),
+                (16.0, 18.4),
+                (18.4, 18.6),
+            ],
+        );
+        hear(&mut review, vec![again.clone()]);
+        let reviewed = done(review.take(vec![again], ""));
+        assert_eq!(texts(&reviewed).concat(), "Robert is forty six years old. There are");
     }
 
     #[test]

@@ -183,23 +183,38 @@ fn files_end_to_end(seconds: u64) {
     println!("{} sentences in {} min: none lost, none doubled", said.len(), seconds / 60);
 }
 
-/// Words compared without case and punctuation: how many of `said`, which come with the seconds at which their sentences
-/// begin, were misheard, lost and doubled in `heard`.
-fn differences(said: &[(String, f64)], heard: &[String]) -> (usize, usize, usize) {
-    let (said, starts): (Vec<&str>, Vec<f64>) = said.iter().map(|(word, at)| (word.as_str(), *at)).unzip();
-    let heard: Vec<&str> = heard.iter().map(String::as_str).collect();
-    let (mut misheard, mut lost, mut doubled) = (0, 0, 0);
-    for operation in similar::capture_diff_slices(similar::Algorithm::Myers, &said, &heard) {
+/// Where what was heard differs from what was said, in words.
+#[derive(Debug, Default, PartialEq)]
+struct Differences {
+    misheard: usize,
+    /// Of words that one hearing has lost or written twice all by itself.
+    own: usize,
+    /// Of words lost or doubled where one hearing was joined to the next.
+    at_seams: usize,
+}
+
+/// Words compared without case and punctuation: `said` with the seconds at which their sentences begin, `heard` with a mark
+/// that is the same for all words of one hearing.
+fn differences(said: &[(String, f64)], heard: &[(String, u32)]) -> Differences {
+    let (words, starts): (Vec<&str>, Vec<f64>) = said.iter().map(|(word, at)| (word.as_str(), *at)).unzip();
+    let (found, hearings): (Vec<&str>, Vec<u32>) =
+        heard.iter().map(|(word, of)| (word.as_str(), *of)).unzip();
+    let mut differences = Differences::default();
+    for operation in similar::capture_diff_slices(similar::Algorithm::Myers, &words, &found) {
         let (tag, was, is) = operation.as_tag_tuple();
-        if tag != similar::DiffTag::Equal {
-            let at = starts.get(was.start).copied().unwrap_or_default();
-            println!("{at:.1} s: {:?} became {:?}", &said[was.clone()], &heard[is.clone()]);
-            misheard += was.len().min(is.len());
-            lost += was.len().saturating_sub(is.len());
-            doubled += is.len().saturating_sub(was.len());
+        if tag == similar::DiffTag::Equal {
+            continue;
         }
+        let around = &hearings[is.start.saturating_sub(1)..(is.end + 1).min(hearings.len())];
+        let is_seam = around.windows(2).any(|pair| pair[0] != pair[1]);
+        let place = if is_seam { ", at a seam" } else { "" };
+        let at = starts.get(was.start).copied().unwrap_or_default();
+        println!("{at:.1} s{place}: {:?} became {:?}", &words[was.clone()], &found[is.clone()]);
+        differences.misheard += was.len().min(is.len());
+        *(if is_seam { &mut differences.at_seams } else { &mut differences.own }) +=
+            was.len().abs_diff(is.len());
     }
-    (misheard, lost, doubled)
+    differences
 }
 
 fn bare_words(text: &str) -> impl Iterator<Item = String> {
@@ -216,15 +231,19 @@ fn through_the_model(seconds: usize) {
     let mut writer = wav_writer(&path);
     samples.iter().for_each(|sample| writer.write_sample((sample * 32_767.0) as i16).unwrap());
     writer.finalize().unwrap();
-    let heard: Vec<String> = bare_words(&transcribe(&path).text()).collect();
+    let mut heard = Vec::new();
+    for segment in transcribe(&path).segments.iter().map(Result::unwrap) {
+        // Segments of one hearing have its log probability.
+        heard.extend(bare_words(&segment.text).map(|word| (word, segment.avg_logprob.to_bits())));
+    }
     let words = |spoken: &Spoken| -> Vec<(String, f64)> {
         bare_words(&spoken.text).map(|word| (word, spoken.start)).collect()
     };
     let said: Vec<(String, f64)> = truth.iter().flat_map(words).collect();
-    let (misheard, lost, doubled) = differences(&said, &heard);
-    println!("{} words in {seconds} s: {misheard} misheard, {lost} lost, {doubled} doubled", said.len());
-    assert_eq!((lost, doubled), (0, 0));
-    assert!(misheard * 50 <= said.len(), "more than 2 % are misheard");
+    let differences = differences(&said, &heard);
+    println!("{} words in {seconds} s: {differences:?}", said.len());
+    assert_eq!(differences.at_seams, 0);
+    assert!((differences.misheard + differences.own) * 100 <= said.len(), "more than 1 % is misheard");
 }
 
 #[test]
