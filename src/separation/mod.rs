@@ -3,6 +3,10 @@
 //! Knows nothing of text, requests or formats. A `VocalSeparator` is one loaded model; it hears windows of a fixed
 //! length. Read next: `stream`, which runs one over a recording of any length.
 
+pub mod reflect;
+pub mod stft;
+pub mod stream;
+
 use crate::audio::AudioError;
 use crate::error::ErrorKind;
 use crate::time::SampleIndex;
