@@ -4,6 +4,9 @@
 //! length. Read next: `stream`, which runs one over a recording of any length.
 
 pub mod music;
+pub mod reflect;
+pub mod stft;
+pub mod stream;
 
 use crate::audio::AudioError;
 use crate::error::ErrorKind;
