@@ -18,7 +18,7 @@ use crate::cancel::CancelToken;
 use crate::config::Settings;
 use crate::language::Language;
 use crate::output::{self, RenderOptions, ResponseFormat};
-use crate::pipeline::{Control, Event, Pipeline, Request};
+use crate::pipeline::{Control, Event, Pipeline, Request, SeparationMode};
 use crate::server::Parts;
 use crate::time::samples_to_seconds;
 use crate::transcript::{DroppedText, Task, Transcript};
@@ -53,6 +53,9 @@ pub struct TranscribeArgs {
     /// List words with their times (`verbose-json` only)
     #[arg(long)]
     words: bool,
+    /// Separate the voice from music under it [default: the setting]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    vocal_separation: Option<Separation>,
     #[command(flatten)]
     speakers: SpeakerArgs,
     /// Files worked on at once
@@ -80,6 +83,27 @@ enum Format {
     /// OpenAI's `diarized_json`: segments, each of one speaker
     #[value(alias = ResponseFormat::DiarizedJson.name())]
     DiarizedJson,
+}
+
+/// When the voice is separated from what plays under it.
+#[derive(Clone, Copy, ValueEnum)]
+enum Separation {
+    /// Never
+    Off,
+    /// Where music plays
+    Auto,
+    /// Everywhere
+    On,
+}
+
+impl From<Separation> for SeparationMode {
+    fn from(wish: Separation) -> Self {
+        match wish {
+            Separation::Off => Self::Off,
+            Separation::Auto => Self::Auto,
+            Separation::On => Self::On,
+        }
+    }
 }
 
 impl Format {
@@ -153,6 +177,7 @@ fn template(settings: &Settings, args: &TranscribeArgs) -> Result<Request, Strin
         word_times: args.words,
         tokens: matches!(args.format, Format::VerboseJson),
         speakers,
+        separation: args.vocal_separation.map(SeparationMode::from),
         ..Request::new(nothing, model)
     })
 }

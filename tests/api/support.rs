@@ -140,6 +140,7 @@ impl Backend for FakeBackend {
                 known_names: Vec::new(),
                 dropped: if request.guard == Some(true) { vec![dropped()] } else { Vec::new() },
                 coverage: (request.coverage == Some(true)).then(coverage),
+                separation: None,
                 prompt_tokens: 0,
                 warnings: Vec::new(),
             },
