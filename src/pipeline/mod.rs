@@ -440,7 +440,9 @@ mod tests {
         assert_eq!(kind(Err(cancelled().into()), Err(cancelled())), ErrorKind::Cancelled);
         assert_eq!(kind(Ok(()), Err(too_long())), ErrorKind::AudioTooLong);
 
-        let with = |heard, decoded, diarized| first_cause::<()>(heard, decoded, Some(Err(diarized)));
+        let with = |heard, decoded: Result<Done, AudioError>, diarized| {
+            first_cause::<()>(heard, decoded.map_err(PipelineError::from), Some(Err(diarized)))
+        };
         let stopped = || DiarizationError::Audio(cancelled());
         let broken = || DiarizationError::Model("broken".into());
         let error = with(Err(cancelled().into()), Err(cancelled()), broken()).unwrap_err();

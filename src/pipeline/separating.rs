@@ -246,3 +246,129 @@ impl Music {
         self.regions.front().is_some_and(|region| region.start < span.end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::vocals::LentSeparator;
+    use super::*;
+    use crate::scratch::Scratch;
+    use crate::separation::SeparatorSpec;
+
+    /// Turns the sound's sign, so that it shows where it was heard.
+    struct Mirror;
+
+    impl VocalSeparator for Mirror {
+        fn spec(&self) -> SeparatorSpec {
+            SeparatorSpec { sample_rate: 44_100, window: 60 * 1_024, hop: 1_024, margin: 4_096 }
+        }
+
+        fn separate(&self, mix: &[Vec<f32>], voice: &mut [Vec<f32>]) -> Result<(), SeparationError> {
+            for (mix, voice) in mix.iter().zip(voice) {
+                voice.iter_mut().zip(mix).for_each(|(voice, mix)| *voice = -mix);
+            }
+            Ok(())
+        }
+    }
+
+    /// The mix and the voice of `seconds` of sound from `source(channel, seconds)`.
+    fn tracks(
+        rate: u32,
+        channels: usize,
+        seconds: f64,
+        mode: SeparationMode,
+        source: impl Fn(usize, f64) -> f64,
+    ) -> [Vec<f32>; 2] {
+        let create = || SpoolWriter::create(&Scratch::default()).unwrap();
+        let (mut writer, track) = (create(), create());
+        let (mix, voice) = (writer.spool(), track.spool());
+        let lent = LentSeparator { id: "mirror".into(), separator: Arc::new(Mirror) };
+        let (separation, notes) = (Separation { lent, mode }, Arc::new(Notes::default()));
+        let mut stage = Separating::new(separation, Arc::clone(&mix), track, notes, CancelToken::new());
+        let mut resampler = MonoResampler::new();
+        let frames = (seconds * f64::from(rate)) as usize;
+        for start in (0..frames).step_by(9_973) {
+            let range = start..frames.min(start + 9_973);
+            let channel = |channel| {
+                range.clone().map(|n| source(channel, n as f64 / f64::from(rate)) as f32).collect::<Vec<_>>()
+            };
+            let block = AudioBlock { sample_rate: rate, channels: (0..channels).map(channel).collect() };
+            let mut samples = Vec::new();
+            resampler.push(&block, &mut samples);
+            writer.push(&samples).unwrap();
+            stage.push(&block).unwrap();
+        }
+        let mut samples = Vec::new();
+        resampler.flush(&mut samples);
+        writer.push(&samples).unwrap();
+        writer.finish().unwrap();
+        stage.finish().unwrap();
+        [mix, voice].map(|spool| {
+            let mut samples = Vec::new();
+            spool.read(TimeSpan::new(0, spool.total().unwrap()), &mut samples);
+            samples
+        })
+    }
+
+    fn voices(channel: usize, t: f64) -> f64 {
+        let tone = |pitch: f64| (std::f64::consts::TAU * pitch * t).sin();
+        0.2 * tone(310.0) + 0.1 * tone(1_234.0 + 100.0 * channel as f64)
+    }
+
+    #[test]
+    fn the_voice_is_as_long_as_the_mix_and_lies_beside_it_to_the_sample() {
+        for rate in [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000] {
+            for channels in [1, 2, 6] {
+                for seconds in [0.1, 1.0, 7.3] {
+                    let [mix, voice] = tracks(rate, channels, seconds, SeparationMode::On, voices);
+                    assert_eq!(voice.len(), mix.len(), "{rate} Hz, {channels} channels, {seconds} s");
+                    // All of it was heard, but for the fades at both ends and what filters do there.
+                    let inside = mix.len() / 4..mix.len() * 3 / 4;
+                    let worst = inside.map(|at| (mix[at] + voice[at]).abs()).fold(0.0, f32::max);
+                    assert!(worst < 2e-3, "{rate} Hz, {channels} channels, {seconds} s: off by {worst}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_no_music_plays_the_voice_is_the_mix_to_the_bit() {
+        let [mix, voice] = tracks(44_100, 2, 21.7, SeparationMode::Auto, voices);
+        assert!(mix == voice);
+    }
+
+    #[test]
+    fn music_is_heard_and_what_lies_far_from_it_is_the_mix_to_the_bit() {
+        // Chords of five tones, which change every second, from 20 to 30 s.
+        let chords = |_: usize, t: f64| {
+            let chord = t.floor() % 7.0;
+            let tones = (0..5).map(|n| 220.0 * 2f64.powf((chord * 3.0 + f64::from(n) * 5.0) / 12.0));
+            let music: f64 = tones.map(|pitch| 0.05 * (std::f64::consts::TAU * pitch * t).sin()).sum();
+            if (20.0..30.0).contains(&t) { music } else { 0.01 * (t * 7_919.0).sin() }
+        };
+        for rate in [16_000, 44_100, 48_000] {
+            let [mix, voice] = tracks(rate, 2, 50.0, SeparationMode::Auto, chords);
+            let at = |seconds: usize| seconds * SAMPLE_RATE as usize;
+            assert!(mix[..at(16)] == voice[..at(16)] && mix[at(34)..] == voice[at(34)..], "{rate} Hz");
+            let worst = (at(21)..at(29)).map(|n| (mix[n] + voice[n]).abs()).fold(0.0, f32::max);
+            assert!(worst < 2e-3, "{rate} Hz: off by {worst}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_back_does_not_grow_with_the_recording() {
+        let create = || SpoolWriter::create(&Scratch::default()).unwrap();
+        let (mut writer, track) = (create(), create());
+        let lent = LentSeparator { id: "mirror".into(), separator: Arc::new(Mirror) };
+        let separation = Separation { lent, mode: SeparationMode::Auto };
+        let notes = Arc::new(Notes::default());
+        let mut stage = Separating::new(separation, writer.spool(), track, notes, CancelToken::new());
+        for _ in 0..300 {
+            let block = AudioBlock { sample_rate: 16_000, channels: vec![vec![0.1; 16_000]; 2] };
+            writer.push(&block.channels[0]).unwrap();
+            stage.push(&block).unwrap();
+            let waiting = stage.lane.as_ref().unwrap().waiting[0].len();
+            let voice = stage.voice.as_ref().unwrap().voice.len();
+            assert!(waiting < 10 * 44_100 && voice < 16_000, "{waiting}, {voice}");
+        }
+    }
+}

@@ -1,34 +1,53 @@
-//! Voices out of music on their way through the pipeline.
+//! Voices out of music on their way through the pipeline. The separator is a filter with a script; everything else is
+//! real.
 
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use diarist::audio::AudioSource;
 use diarist::cancel::CancelToken;
+use diarist::diarization::{
+    Diarization, DiarizationError, DiarizationOptions, KnownVoice, LearnedVoice, Sound,
+};
 use diarist::error::ErrorKind;
+use diarist::models::ModelError;
 use diarist::output::{RenderOptions, ResponseFormat, render};
-use diarist::pipeline::{Control, LentSeparator, Pipeline, PipelineError, Request, SeparationMode, Stage};
-use diarist::scratch::Scratch;
+use diarist::pipeline::speakers::Diarizer;
+use diarist::pipeline::{
+    Control, DiarizationRequest, LentSeparator, Pipeline, PipelineError, Request, SeparationMode,
+    SpeakerOptions, Stage,
+};
+use diarist::scratch::{Scratch, ScratchOptions};
 use diarist::separation::stft::Stft;
 use diarist::separation::{SeparationError, SeparatorSpec, VocalSeparator};
-use diarist::transcript::Transcript;
+use diarist::time::{TimeSpan, samples_to_seconds, seconds_to_samples};
+use diarist::transcript::{Transcript, VocalSeparation};
 use diarist::vad::{SileroVad, VadError, VoiceActivityDetector};
 
-use crate::songs::{song, speech, word_error_rate};
+use crate::songs::{Song, song, speech, word_error_rate};
 use crate::support::{fixture, parts, request, settings};
 
-/// Keeps the band of a voice, as the bundled demonstration model does.
+/// Told the number of each window, from 0, before it is heard.
+type Script = Arc<dyn Fn(usize) -> Result<(), SeparationError> + Send + Sync>;
+
+/// Keeps the band of a voice, as the demonstration model does.
 struct Band {
     stft: Stft,
     windows: Arc<AtomicUsize>,
+    script: Script,
 }
+
+const SPEC: SeparatorSpec = SeparatorSpec { sample_rate: 44_100, window: 128 * 512, hop: 512, margin: 2_048 };
 
 impl VocalSeparator for Band {
     fn spec(&self) -> SeparatorSpec {
-        SeparatorSpec { sample_rate: 44_100, window: 128 * 512, hop: 512, margin: 2_048 }
+        SPEC
     }
+
     fn separate(&self, mix: &[Vec<f32>], voice: &mut [Vec<f32>]) -> Result<(), SeparationError> {
-        self.windows.fetch_add(1, Ordering::SeqCst);
+        (self.script)(self.windows.fetch_add(1, Ordering::SeqCst))?;
         for (mix, voice) in mix.iter().zip(voice) {
             let mut frames = Vec::new();
             self.stft.forward(mix, |_, bins| frames.push(bins.to_vec()));
@@ -47,47 +66,285 @@ struct Bench {
     pipeline: Pipeline,
     scratch: Scratch,
     windows: Arc<AtomicUsize>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn bench() -> Bench {
+    scripted(|_| Ok(()))
+}
+
+fn scripted(script: impl Fn(usize) -> Result<(), SeparationError> + Send + Sync + 'static) -> Bench {
+    limited(0, script)
+}
+
+/// With at most so many bytes of temporary files.
+fn limited(
+    max_bytes: u64,
+    script: impl Fn(usize) -> Result<(), SeparationError> + Send + Sync + 'static,
+) -> Bench {
     let windows = Arc::new(AtomicUsize::new(0));
-    let band = Band { stft: Stft::new(2_048, 512).unwrap(), windows: Arc::clone(&windows) };
+    let band = Band {
+        stft: Stft::new(2_048, 512).unwrap(),
+        windows: Arc::clone(&windows),
+        script: Arc::new(script),
+    };
     let folder = tempfile::tempdir().unwrap();
+    let parent = folder.path().to_owned();
+    let scratch = Scratch::open(&ScratchOptions { parent, min_free_bytes: 0, max_bytes }).unwrap();
     let mut options = settings().pipeline();
-    options.audio.scratch = Scratch::within(folder.path());
-    let scratch = options.audio.scratch.clone();
+    options.audio.scratch = scratch.clone();
     let path = parts().catalogue.voice_activity().unwrap().path.unwrap();
     let vads = Box::new(move || {
         Ok::<_, VadError>(Box::new(SileroVad::load(&path)?) as Box<dyn VoiceActivityDetector>)
     });
-    let lent = LentSeparator { id: "scripted".into(), separator: Arc::new(band) };
+    let lent = LentSeparator { id: "band".into(), separator: Arc::new(band) };
     let pipeline = Pipeline::new(options, Arc::clone(&parts().models), vads);
     let pipeline = pipeline.with_separators(Box::new(move || Ok(lent.clone())));
-    Bench { pipeline, scratch, windows, _folder: folder }
+    Bench { pipeline, scratch, windows, folder }
+}
+
+fn asked(path: &Path, mode: SeparationMode) -> Request {
+    Request { separation: Some(mode), ..request(path) }
 }
 
 impl Bench {
+    fn written(&self, song: &Song) -> PathBuf {
+        let path = self.folder.path().join("song.wav");
+        song.write(&path);
+        path
+    }
+
     fn hear(&self, path: &Path, mode: SeparationMode) -> Transcript {
-        let request = Request { separation: Some(mode), ..request(path) };
-        self.pipeline.run(&request, &Control::default()).unwrap().transcript
+        self.pipeline.run(&asked(path, mode), &Control::default()).unwrap().transcript
+    }
+
+    /// How a request that fails ends; it must leave nothing.
+    fn fails(&self, path: &Path, control: &Control) -> PipelineError {
+        let error = self.pipeline.run(&asked(path, SeparationMode::On), control).unwrap_err();
+        assert_eq!(self.scratch.bytes(), 0, "all sound is gone");
+        error
+    }
+
+    fn windows(&self) -> usize {
+        self.windows.load(Ordering::SeqCst)
+    }
+}
+
+fn body(transcript: &Transcript, format: ResponseFormat) -> String {
+    render(transcript, format, &RenderOptions { words: true, ..RenderOptions::default() }).body
+}
+
+#[test]
+fn speech_under_music_is_understood_better_once_its_voice_is_separated() {
+    let bench = bench();
+    let song = song(0, 12);
+    let path = bench.written(&song);
+    let [off, auto, on] = SeparationMode::ALL.map(|mode| bench.hear(&path, mode));
+    let rate = |transcript: &Transcript| word_error_rate(&song.text(), &transcript.text());
+    let rates = [rate(&off), rate(&auto), rate(&on)];
+    println!(
+        "word error rates: without separation {:.3}, auto {:.3}, on {:.3}",
+        rates[0], rates[1], rates[2]
+    );
+    assert!(rates[0] > 0.25 && rates[1] < rates[0] / 2.0 && rates[2] < rates[0] / 2.0);
+    assert_eq!(off.separation, None);
+    for transcript in [auto, on] {
+        let separation = transcript.separation.unwrap();
+        assert_eq!(separation.regions, [TimeSpan::new(0, off.duration)], "music plays from end to end");
+        let chunks = separation.chunks.unwrap();
+        assert!(chunks.voice > chunks.mix && chunks.voice + chunks.mix >= 12, "{chunks:?}");
     }
 }
 
 #[test]
-fn explore() {
-    let folder = tempfile::tempdir().unwrap();
+fn only_music_is_separated_where_separation_is_automatic() {
     let bench = bench();
-    let path = folder.path().join("song.wav");
-    let song = song(0, 12);
-    song.write(&path);
-    let clean = folder.path().join("clean.wav");
-    speech(0, 8).write(&clean);
-    println!("clean {}", word_error_rate(&song.text(), &bench.hear(&clean, SeparationMode::Off).text()));
-    println!("clean on {}", word_error_rate(&song.text(), &bench.hear(&clean, SeparationMode::On).text()));
-    for mode in [SeparationMode::Off, SeparationMode::Auto] {
-        let t = bench.hear(&path, mode);
-        println!("{mode:?} {:.3} {:?} windows {}", word_error_rate(&song.text(), &t.text()), t.separation, bench.windows.load(Ordering::SeqCst));
-        for s in t.segments.iter() { let s = s.unwrap(); println!("  {:?} {} {}", s.span, s.avg_logprob, s.text); }
+    let (talk, music) = (speech(4, 10), song(0, 5));
+    let (before, under) = (talk.seconds(), music.seconds());
+    let path = bench.written(&talk.followed_by(music).followed_by(speech(14, 10)));
+    let off = bench.hear(&path, SeparationMode::Off);
+    assert_eq!(bench.windows(), 0);
+    let auto = bench.hear(&path, SeparationMode::Auto);
+    let VocalSeparation { regions, samples, chunks, .. } = auto.separation.clone().unwrap();
+    let seconds: Vec<_> =
+        regions.iter().map(|span| (samples_to_seconds(span.start), samples_to_seconds(span.end))).collect();
+    println!("speech until {before:.1} s, then music until {:.1} s; separated {seconds:.1?}", before + under);
+    let [(start, end)] = seconds[..] else { panic!("one region: {seconds:?}") };
+    // Music is found by the second, and windows are longer than one.
+    assert!((before - 3.5..=before + 0.5).contains(&start));
+    assert!((before + under - 0.5..=before + under + 3.5).contains(&end));
+    assert_eq!(samples, regions[0].len());
+    assert!(chunks.unwrap().voice + chunks.unwrap().mix < 9, "the others are heard once: {chunks:?}");
+
+    // Outside, nothing is different.
+    let outside = |transcript: &Transcript| -> Vec<(TimeSpan, String, f32)> {
+        let segments = transcript.segments.to_vec().unwrap().into_iter();
+        let far = segments.filter(|segment| {
+            let (from, to) = (samples_to_seconds(segment.span.start), samples_to_seconds(segment.span.end));
+            to < start - 2.0 || from > end + 2.0
+        });
+        far.map(|segment| (segment.span, segment.text, segment.avg_logprob)).collect()
+    };
+    assert!(outside(&off).len() >= 16);
+    assert_eq!(outside(&auto), outside(&off));
+}
+
+#[test]
+fn clean_recordings_give_the_same_bytes_whether_separation_is_automatic_or_off() {
+    let bench = bench();
+    let clean = bench.written(&speech(0, 10));
+    for path in [fixture("audio/hello.flac"), fixture("audio/scenes/telephone.flac"), clean] {
+        let [off, auto] = [SeparationMode::Off, SeparationMode::Auto].map(|mode| bench.hear(&path, mode));
+        for format in [ResponseFormat::VerboseJson, ResponseFormat::Srt] {
+            assert_eq!(body(&auto, format), body(&off, format), "{}", path.display());
+        }
+        assert_eq!(auto.separation, None);
     }
+    assert_eq!(bench.windows(), 0, "the model is not run");
+}
+
+#[test]
+fn short_recordings_and_the_time_of_the_stage() {
+    let bench = bench();
+    for name in ["audio/sentences/006.flac", "audio/silence.wav", "audio/tone.flac"] {
+        let request = asked(&fixture(name), SeparationMode::On);
+        let outcome = bench.pipeline.run(&request, &Control::default()).unwrap();
+        let transcript = outcome.transcript;
+        let separation = transcript.separation.unwrap();
+        assert_eq!(separation.regions, [TimeSpan::new(0, transcript.duration)], "{name}");
+        let stages: Vec<_> = outcome.timings.iter().map(|(stage, _)| *stage).collect();
+        assert_eq!(stages[..2], [Stage::Decode, Stage::Separation]);
+    }
+}
+
+#[test]
+fn a_separator_that_fails_ends_its_request_with_its_own_error() {
+    for failing in [0, 2] {
+        let bench = scripted(move |window| match window {
+            now if now == failing => Err(SeparationError::Engine("scripted".into())),
+            _ => Ok(()),
+        });
+        let path = bench.written(&song(0, 6));
+        let error = bench.fails(&path, &Control::default());
+        assert!(matches!(&error, PipelineError::Separation(SeparationError::Engine(_))), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        // Counted on from there, it does not fail again.
+        assert!(bench.hear(&path, SeparationMode::On).separation.is_some());
+    }
+}
+
+#[test]
+fn a_separator_that_panics_leaves_nothing_and_the_next_request_is_right() {
+    let bench = scripted(|window| if window == 1 { panic!("scripted") } else { Ok(()) });
+    let path = bench.written(&song(0, 6));
+    let request = asked(&path, SeparationMode::On);
+    catch_unwind(AssertUnwindSafe(|| bench.pipeline.run(&request, &Control::default()))).unwrap_err();
+    assert_eq!(bench.scratch.bytes(), 0);
+    assert!(bench.hear(&path, SeparationMode::On).separation.is_some());
+}
+
+#[test]
+fn a_request_that_is_taken_back_runs_no_further_window() {
+    let cancel = CancelToken::new();
+    let token = cancel.clone();
+    let bench = scripted(move |window| {
+        if window == 1 {
+            token.cancel();
+        }
+        Ok(())
+    });
+    let path = bench.written(&song(0, 12));
+    let error = bench.fails(&path, &Control::new(cancel));
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(bench.windows(), 2);
+}
+
+#[test]
+fn a_disk_without_room_for_the_voice_is_told_as_that() {
+    let song = song(0, 12);
+    // The mix fits, the voice's own track beside it does not.
+    let mix = seconds_to_samples(song.seconds()) * 2;
+    let bench = limited(mix + mix / 2, |_| Ok(()));
+    let path = bench.written(&song);
+    let error = bench.fails(&path, &Control::default());
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let unseparated = asked(&path, SeparationMode::Off);
+    bench.pipeline.run(&unseparated, &Control::default()).unwrap();
+}
+
+#[test]
+fn a_model_that_is_missing_or_of_no_use_is_an_error_and_never_a_silent_skip() {
+    type Refusal = fn() -> ModelError;
+    let missing: Refusal = || ModelError::NotInstalled { id: "kim-vocal-2".into() };
+    let damaged: Refusal =
+        || ModelError::Unusable { id: "kim-vocal-2".into(), reason: "it is damaged".into() };
+    for (refusal, kind, word) in [
+        (missing, ErrorKind::ModelIncapable, "`diarist models pull kim-vocal-2`"),
+        (damaged, ErrorKind::ModelUnusable, "it is damaged"),
+    ] {
+        let path = parts().catalogue.voice_activity().unwrap().path.unwrap();
+        let vads = Box::new(move || {
+            Ok::<_, VadError>(Box::new(SileroVad::load(&path)?) as Box<dyn VoiceActivityDetector>)
+        });
+        // Wanted by the setting, not by the request.
+        let mut options = settings().pipeline();
+        options.separation = SeparationMode::Auto;
+        let pipeline = Pipeline::new(options, Arc::clone(&parts().models), vads);
+        let pipeline = pipeline.with_separators(Box::new(move || Err(refusal())));
+        let hello = request(&fixture("audio/hello.flac"));
+        let error = pipeline.run(&hello, &Control::default()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+        let off = Request { separation: Some(SeparationMode::Off), ..hello };
+        pipeline.run(&off, &Control::default()).unwrap();
+    }
+}
+
+/// Keeps what it hears, and finds nobody.
+struct Recorder(Arc<Mutex<Vec<f32>>>);
+
+impl Diarizer for Recorder {
+    fn learn(&self, _: &[KnownVoice], _: &CancelToken) -> Result<Vec<LearnedVoice>, DiarizationError> {
+        Ok(Vec::new())
+    }
+
+    fn diarize(
+        &self,
+        sound: &Sound<'_>,
+        _: &[LearnedVoice],
+        _: &DiarizationOptions,
+    ) -> Result<Diarization, DiarizationError> {
+        let end = sound.spool.wait_for(u64::MAX)?;
+        sound.spool.read(TimeSpan::new(0, end), &mut self.0.lock().unwrap());
+        Ok(Diarization::default())
+    }
+}
+
+#[test]
+fn speakers_are_told_apart_by_the_voice_alone() {
+    let heard: Arc<Mutex<Vec<f32>>> = Arc::default();
+    let recorder = Arc::clone(&heard);
+    let Bench { pipeline, folder, .. } = bench();
+    let pipeline = pipeline
+        .with_diarizers(Box::new(move || Ok(Box::new(Recorder(Arc::clone(&recorder))) as Box<dyn Diarizer>)));
+    let path = folder.path().join("song.wav");
+    song(0, 4).write(&path);
+    let mut power = |separation| {
+        let source = AudioSource { path: path.clone(), name: None };
+        let request = DiarizationRequest { source, speakers: SpeakerOptions::default(), separation };
+        let conversation = pipeline.diarize(&request, &Control::default()).unwrap().conversation;
+        let alone = heard.lock().unwrap().clone();
+        assert_eq!(alone.len() as u64, conversation.duration);
+        // The same sound reaches it beside recognition.
+        let speakers = Some(SpeakerOptions::default());
+        let beside = Request { speakers, separation, ..crate::support::request(&path) };
+        pipeline.run(&beside, &Control::default()).unwrap();
+        assert_eq!(*heard.lock().unwrap(), alone);
+        (alone.iter().map(|sample| sample * sample).sum::<f32>(), conversation.separation)
+    };
+    let (mix, nothing) = power(None);
+    let (voice, separation) = power(Some(SeparationMode::On));
+    assert!(voice < mix / 4.0, "most of the power was music's: {voice} of {mix}");
+    assert_eq!(nothing, None);
+    assert_eq!(separation.unwrap().chunks, None, "no text, no chunks");
 }

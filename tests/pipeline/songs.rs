@@ -150,7 +150,8 @@ fn add(samples: &mut [f32], other: &[f32]) {
 /// and digits count, in lower case.
 pub fn word_error_rate(spoken: &str, heard: &str) -> f64 {
     let words = |text: &str| -> Vec<String> {
-        let bare = |word: &str| word.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+        let bare =
+            |word: &str| word.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
         text.split_whitespace().map(bare).filter(|word| !word.is_empty()).collect()
     };
     let (spoken, heard) = (words(spoken), words(heard));
