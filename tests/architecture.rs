@@ -110,6 +110,7 @@ const PURE: &[&str] = &[
     "diarization/vbx.rs",
     "diarization/vectors.rs",
     "separation/music.rs",
+    "separation/parameters.rs",
     "separation/reflect.rs",
     "separation/stft.rs",
     "separation/stream.rs",

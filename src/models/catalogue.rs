@@ -12,6 +12,7 @@ use super::download::Order;
 use super::entries::{EMBEDDED, Entries, Entry, HubFile, id_of_file, printable};
 use super::shelf::{self, Found, Shelf};
 use crate::asr::quantize::WeightType;
+use crate::separation::parameters::Parameters;
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -27,6 +28,10 @@ pub enum Role {
     SpeakerEmbedding,
     /// How an encoder's voices are compared: tables in the safetensors format.
     SpeakerComparison,
+    /// Voices out of music: MDX-Net or the first of Spleeter's networks, in ONNX form.
+    VocalSeparation,
+    /// A further network that one of those needs.
+    VocalSeparationPart,
 }
 
 impl Role {
@@ -38,6 +43,8 @@ impl Role {
             Self::SpeakerSegmentation => "speaker-segmentation",
             Self::SpeakerEmbedding => "speaker-embedding",
             Self::SpeakerComparison => "speaker-comparison",
+            Self::VocalSeparation => "vocal-separation",
+            Self::VocalSeparationPart => "vocal-separation-part",
         }
     }
 
@@ -49,6 +56,7 @@ impl Role {
             Self::SpeakerSegmentation => "telling speakers apart",
             Self::SpeakerEmbedding => "describing voices",
             Self::SpeakerComparison => "comparing voices",
+            Self::VocalSeparation | Self::VocalSeparationPart => "separating voices from music",
         }
     }
 }
@@ -76,6 +84,10 @@ pub struct ModelSpec {
     pub chunk_target_ms: Option<u64>,
     /// Whether the encoder may hear just the chunk instead of 30 s; models not trained for it lose words.
     pub short_context: bool,
+    /// How a model of role `VocalSeparation` works.
+    pub separation: Option<Parameters>,
+    /// Ids of the models without which it is no use.
+    pub needs: Vec<String>,
     /// One sentence for `diarist models list`.
     pub description: String,
 }
@@ -307,7 +319,7 @@ impl Catalogue {
         self.entries.models.iter().find(|entry| {
             let is_pinned_elsewhere =
                 file.revision != "main" && Some(&file.revision) != entry.revision.as_ref();
-            entry.repo.as_ref() == Some(&file.repo) && entry.file == file.file && !is_pinned_elsewhere
+            entry.repo.as_ref() == Some(&file.repo) && entry.remote() == file.file && !is_pinned_elsewhere
         })
     }
 
@@ -400,6 +412,8 @@ fn spec_of_entry(entry: &Entry, found: Option<&Found>) -> ModelSpec {
         licence: entry.licence.clone(),
         chunk_target_ms: entry.chunk_target_ms,
         short_context: entry.short_context,
+        separation: entry.separation.clone(),
+        needs: entry.needs.clone(),
         description: entry.description.clone(),
     }
 }
@@ -417,6 +431,8 @@ fn spec_of_file(id: &str, found: &Found) -> ModelSpec {
         licence: None,
         chunk_target_ms: None,
         short_context: false,
+        separation: None,
+        needs: Vec::new(),
         description: "A Whisper model found in the folder of models".to_owned(),
     }
 }
@@ -440,7 +456,7 @@ fn order_of_entry(entry: &Entry) -> Result<Order, ModelError> {
         local_name: entry.file.clone(),
         repo: repo.clone(),
         revision: revision.clone(),
-        file: entry.file.clone(),
+        file: entry.remote().to_owned(),
         size: entry.size,
         sha256: entry.sha256.clone(),
     })

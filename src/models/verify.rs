@@ -151,6 +151,8 @@ mod tests {
             licence: None,
             chunk_target_ms: None,
             short_context: false,
+            separation: None,
+            needs: Vec::new(),
             description: String::new(),
         }
     }

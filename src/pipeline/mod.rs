@@ -32,7 +32,7 @@ pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
 pub use review::ReviewChecks;
 pub use speakers::{DiarizationOutcome, DiarizationRequest, KnownSpeaker, SpeakerOptions, lent};
-pub use vocals::{LentSeparator, SeparationMode, SeparatorFactory};
+pub use vocals::{LentSeparator, SeparationMode, SeparatorFactory, lent_separator};
 
 /// Parts of a request, for the rooms above.
 pub use crate::asr::engine::Priority;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::audio::{AudioError, AudioOptions, AudioSource, BlockSink, Decoding, PcmSpool, SpoolWriter};
 use crate::cancel::CancelToken;
 use crate::models::ModelError;
-use crate::separation::{SeparationError, VocalSeparator};
+use crate::models::manager::{Lease, ModelManager};
+use crate::separation::{LoadedSeparator, SeparationError, SeparatorSpec, VocalSeparator};
 use crate::time::{SampleIndex, TimeSpan};
 use crate::transcript::{SourceCounts, VocalSeparation, Warning};
 
@@ -60,6 +61,32 @@ pub struct LentSeparator {
 
 /// Lends a separator for one request, loading it if need be. Blocking.
 pub type SeparatorFactory = Box<dyn Fn() -> Result<LentSeparator, ModelError> + Send + Sync>;
+
+/// Lends the separator called `id`, loaded once by `separators` and shared.
+pub fn lent_separator(separators: Arc<ModelManager<LoadedSeparator>>, id: String) -> SeparatorFactory {
+    Box::new(move || {
+        let lease = separators.lease(&id)?;
+        let id = lease.spec().id.clone();
+        Ok(LentSeparator { id, separator: Arc::new(Leased { separator: lease.shared(), _lease: lease }) })
+    })
+}
+
+/// A separator that stays loaded as long as somebody uses it.
+struct Leased {
+    // Declared, and so dropped, before the lease.
+    separator: Arc<dyn VocalSeparator>,
+    _lease: Lease<LoadedSeparator>,
+}
+
+impl VocalSeparator for Leased {
+    fn spec(&self) -> SeparatorSpec {
+        self.separator.spec()
+    }
+
+    fn separate(&self, mix: &[Vec<f32>], voice: &mut [Vec<f32>]) -> Result<(), SeparationError> {
+        self.separator.separate(mix, voice)
+    }
+}
 
 /// One request's separation, ready to run.
 pub(super) struct Separation {

@@ -267,6 +267,8 @@ fn spec(id: &str) -> ModelSpec {
         licence: None,
         chunk_target_ms: None,
         short_context: false,
+        separation: None,
+        needs: Vec::new(),
         description: String::new(),
     }
 }
