@@ -45,8 +45,13 @@ const MAX_MISSES: u64 = 2;
 /// Shortest stretch that counts, in frames: 0.35 s.
 const SHORTEST: u64 = 11;
 
-/// A tone that comes back within so many frames (1 s) never ended: speech covers mains hum now and then.
+/// A tone that comes back within so many frames (1 s) as loud as it was, in dB, never ended: speech covers mains hum now
+/// and then. A note that is played again begins louder than the last one ended.
 const PAUSE: u64 = frames(1);
+const SAME_LEVEL_DB: f32 = 3.0;
+
+/// How much of a tone's mean level is its past.
+const LEVEL_MEMORY: f32 = 0.9;
 
 /// Longest life of a tone, its pauses included, in frames; what lives longer is no music.
 const LONGEST: u64 = frames(6);
@@ -80,13 +85,22 @@ struct Buffers {
     scratch: Vec<Complex<f32>>,
     levels: Vec<f32>,
     sums: Vec<f32>,
-    peaks: Vec<f32>,
+    peaks: Vec<Peak>,
+}
+
+/// A peak of one frame's spectrum: bins, and dB of a full-scale sine.
+#[derive(Clone, Copy)]
+struct Peak {
+    bin: f32,
+    level: f32,
 }
 
 /// A spectral peak that has been followed for a while; frequencies in bins, times in frames.
 struct Tone {
     began_at: f32,
     bin: f32,
+    /// Mean of late.
+    level: f32,
     first: u64,
     last: u64,
     /// Where the stretch began in which it sounds now, or sounded last.
@@ -96,20 +110,28 @@ struct Tone {
 }
 
 impl Tone {
-    fn new(bin: f32, frame: u64) -> Self {
-        Self { began_at: bin, bin, first: frame, last: frame, stretch: frame, stretches: Vec::new() }
+    fn new(Peak { bin, level }: Peak, frame: u64) -> Self {
+        Self { began_at: bin, bin, level, first: frame, last: frame, stretch: frame, stretches: Vec::new() }
     }
 
-    fn fits(&self, peak: f32) -> bool {
-        (peak - self.bin).abs() <= STEP_BINS && (peak - self.began_at).abs() <= DRIFT_BINS
+    fn fits(&self, peak: Peak, frame: u64) -> bool {
+        let is_near =
+            (peak.bin - self.bin).abs() <= STEP_BINS && (peak.bin - self.began_at).abs() <= DRIFT_BINS;
+        is_near && (self.sounds_until(frame) || (peak.level - self.level).abs() <= SAME_LEVEL_DB)
     }
 
-    fn sound(&mut self, peak: f32, frame: u64) {
-        if frame > self.last + MAX_MISSES + 1 {
+    /// Whether it has not paused before `frame`.
+    fn sounds_until(&self, frame: u64) -> bool {
+        frame <= self.last + MAX_MISSES + 1
+    }
+
+    fn sound(&mut self, peak: Peak, frame: u64) {
+        if !self.sounds_until(frame) {
             self.end_stretch();
             self.stretch = frame;
         }
-        self.bin = peak;
+        self.bin = peak.bin;
+        self.level = LEVEL_MEMORY * self.level + (1.0 - LEVEL_MEMORY) * peak.level;
         self.last = frame;
     }
 
@@ -208,7 +230,7 @@ impl MusicDetector {
         self.frame += 1;
     }
 
-    /// Peaks of the next frame, in bins, lowest first.
+    /// Peaks of the next frame, lowest first.
     fn find_peaks(&mut self) {
         let Buffers { windowed, spectrum, scratch, levels, sums, peaks } = &mut self.buffers;
         for ((out, sample), weight) in windowed.iter_mut().zip(&self.samples).zip(&self.window) {
@@ -230,7 +252,8 @@ impl MusicDetector {
                 && level > levels[bin - 2]
                 && level > levels[bin + 2];
             if is_highest && level > FLOOR_DB && level > around(sums, bin) + PROMINENCE_DB {
-                peaks.push(bin as f32 + vertex(levels[bin - 1], level, levels[bin + 1]));
+                let bin = bin as f32 + vertex(levels[bin - 1], level, levels[bin + 1]);
+                peaks.push(Peak { bin, level });
             }
         }
     }
@@ -239,14 +262,14 @@ impl MusicDetector {
     fn follow(&mut self) {
         let Self { tones, buffers: Buffers { peaks, .. }, frame, cells, .. } = self;
         for tone in tones.iter_mut() {
-            if let Some(at) = peaks.iter().position(|peak| tone.fits(*peak)) {
+            if let Some(at) = peaks.iter().position(|peak| tone.fits(*peak, *frame)) {
                 tone.sound(peaks.swap_remove(at), *frame);
             }
         }
         for tone in tones.extract_if(.., |tone| tone.last + tone.memory() < *frame) {
             cells.add(tone);
         }
-        tones.extend(peaks.drain(..).map(|bin| Tone::new(bin, *frame)));
+        tones.extend(peaks.drain(..).map(|peak| Tone::new(peak, *frame)));
     }
 }
 
@@ -399,7 +422,7 @@ mod tests {
         assert_eq!(found(&chords(40.0, 0.0, 100.0), 4_000), []);
         // Speech covers them now and then.
         let mut covered = chords(40.0, 0.0, 100.0);
-        covered.chunks_mut(12_000).for_each(|part| part[..6_000].fill(0.0));
+        covered.chunks_mut(16_000).for_each(|part| part[..8_000].fill(0.0));
         assert_eq!(found(&covered, 4_000), []);
     }
 

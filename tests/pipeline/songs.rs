@@ -32,11 +32,27 @@ pub struct Song {
     pub spoken: Vec<Spoken>,
 }
 
-/// Sentences `first`, `first` + 1, … of the fixtures, `count` of them, with pauses of 0.6 s, and music under all of it.
+/// Between two sentences, in seconds.
+const PAUSE_S: f64 = 0.6;
+
+/// Sentences `first`, `first` + 1, … of the fixtures, `count` of them, and music under all of it.
 pub fn song(first: usize, count: usize) -> Song {
-    let mut song = speech(first, count);
+    under_music(speech(first, count, PAUSE_S), first as u64)
+}
+
+/// The same with pauses of `pause_s` seconds.
+pub fn slow_song(first: usize, count: usize, pause_s: f64) -> Song {
+    under_music(speech(first, count, pause_s), first as u64)
+}
+
+/// The same without music.
+pub fn talk(first: usize, count: usize) -> Song {
+    speech(first, count, PAUSE_S)
+}
+
+fn under_music(mut song: Song, seed: u64) -> Song {
     let length = song.channels[0].len();
-    let mut random = Random::new(first as u64 + 1);
+    let mut random = Random::new(seed + 1);
     let mut low = vec![0.0; length];
     notes(&mut low, 0.9, &mut random, &LOW, |t| (-t * 1.2).exp() * BASS);
     song.channels.iter_mut().for_each(|channel| add(channel, &low));
@@ -48,9 +64,7 @@ pub fn song(first: usize, count: usize) -> Song {
     song
 }
 
-/// The same without music.
-pub fn speech(first: usize, count: usize) -> Song {
-    let pause = 0.6;
+fn speech(first: usize, count: usize, pause: f64) -> Song {
     let (mut samples, mut spoken) = (Vec::new(), Vec::new());
     let all = sentences();
     for sentence in all.iter().cycle().skip(first).take(count) {
@@ -71,6 +85,11 @@ pub fn speech(first: usize, count: usize) -> Song {
 impl Song {
     /// Writes it as 16 bit WAV.
     pub fn write(&self, path: &Path) {
+        self.write_again_and_again(path, self.seconds());
+    }
+
+    /// Writes it over and over, until the recording is so long.
+    pub fn write_again_and_again(&self, path: &Path, seconds: f64) {
         let spec = hound::WavSpec {
             channels: 2,
             sample_rate: RATE,
@@ -79,7 +98,9 @@ impl Song {
         };
         let mut writer = hound::WavWriter::create(path, spec).unwrap();
         let [left, right] = &self.channels;
-        for sample in left.iter().zip(right).flat_map(|(left, right)| [left, right]) {
+        let frames = (seconds * f64::from(RATE)).round() as usize;
+        let song = left.iter().zip(right).cycle().take(frames);
+        for sample in song.flat_map(|(left, right)| [left, right]) {
             writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0) as i16).unwrap();
         }
         writer.finalize().unwrap();

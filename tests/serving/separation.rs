@@ -1,0 +1,83 @@
+//! Vocal separation, asked of the built program.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+fn body(answer: &Answer) -> &str {
+    answer.text.split_once("\r\n\r\n").unwrap().1
+}
+
+/// What the program says that does not start with these settings.
+fn refuses_to_start(settings: &[&str]) -> String {
+    let mut command = crate::command::diarist();
+    command.env("DIARIST_BUNDLED_MODELS_DIR", Path::new(env!("CARGO_MANIFEST_DIR")).join("models"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--set", "workers=1", "--set", "threads=1"]);
+    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null()).stderr(Stdio::piped());
+    let process = Mutex::new(command.spawn().unwrap());
+    let ended = || process.lock().unwrap().try_wait().unwrap().is_some_and(|status| !status.success());
+    eventually("it ends, and not well", ended);
+    let mut said = String::new();
+    process.into_inner().unwrap().stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    said
+}
+
+fn json(answer: &Answer) -> Value {
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    serde_json::from_str(body(answer)).unwrap()
+}
+
+#[test]
+fn the_answer_its_timing_and_the_metrics_tell_what_was_separated() {
+    let server = Server::start(&["separation_model=voice-band"]);
+    let verbose = ("response_format", "verbose_json");
+    let plain = server.transcribe(&hello(), &[verbose]);
+    assert!(json(&plain).get("separation").is_none(), "it is off by default");
+    let separated = server.transcribe(&hello(), &[verbose, ("vocal_separation", "on")]);
+    let told = &json(&separated)["separation"];
+    assert_eq!(told["model"], "voice-band");
+    assert_eq!(told["seconds"], json(&plain)["duration"]);
+    assert_eq!(told["regions"].as_array().unwrap().len(), 1);
+    assert!(told["chunks"]["voice"].as_u64().unwrap() + told["chunks"]["mix"].as_u64().unwrap() > 0);
+    assert!(separated.text.contains(", separation;dur="), "{}", separated.text);
+    assert!(!plain.text.contains("separation;dur="), "{}", plain.text);
+    let metrics = server.get("/metrics");
+    let counted =
+        metrics.text.lines().find(|line| line.starts_with("diarist_audio_separated_seconds_total "));
+    let seconds: f64 = counted.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((seconds - told["seconds"].as_f64().unwrap()).abs() < 0.01, "{seconds}");
+}
+
+#[test]
+fn without_the_model_requests_for_it_are_refused_and_all_else_goes_on() {
+    let server = Server::start(&["separation=auto", "models_dir=none-are-here"]);
+    assert!(server.log().contains("diarist models pull kim-vocal-2"), "{}", server.log());
+    // By the setting, and by the field.
+    for fields in [&[][..], &[("vocal_separation", "on")]] {
+        for answer in [server.transcribe(&hello(), fields), server.diarize(&hello(), fields)] {
+            assert_eq!(answer.status, 400, "{}", answer.text);
+            let error: Value = serde_json::from_str(body(&answer)).unwrap();
+            assert_eq!(error["error"]["param"], "vocal_separation");
+            let message = error["error"]["message"].as_str().unwrap();
+            assert!(message.contains("`diarist models pull kim-vocal-2`"), "{message}");
+        }
+    }
+    assert!(server.transcribe(&hello(), &[("vocal_separation", "off")]).text.contains(SAID));
+    assert_eq!(server.files(""), 0);
+}
+
+#[test]
+fn a_setting_that_names_no_separation_model_is_told_at_the_start() {
+    for (model, word) in [("no-such-model", "no-such-model"), ("ge2e", "ge2e")] {
+        let said = refuses_to_start(&[&format!("separation_model={model}")]);
+        assert!(said.contains(word), "{said}");
+    }
+    let said = refuses_to_start(&["separation=sometimes"]);
+    assert!(said.contains("separation") && said.contains("off, auto, on"), "{said}");
+}
