@@ -22,8 +22,9 @@ const TREBLE: f32 = 0.15;
 const EDGE_S: f32 = 0.06;
 
 /// Notes of the bass, in Hz, and of what plays above a voice.
-const LOW: [f32; 5] = [55.0, 65.4, 73.4, 82.4, 98.0];
-const HIGH: [f32; 6] = [4_435.0, 4_978.0, 5_274.0, 5_920.0, 6_645.0, 7_040.0];
+const LOW: [f32; 7] = [49.0, 55.0, 65.4, 73.4, 82.4, 98.0, 110.0];
+const HIGH: [f32; 11] =
+    [4_186.0, 4_435.0, 4_699.0, 4_978.0, 5_274.0, 5_588.0, 5_920.0, 6_272.0, 6_645.0, 7_040.0, 7_459.0];
 
 /// A recording in two channels: speech in the middle, music around it.
 pub struct Song {
