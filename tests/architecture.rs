@@ -109,6 +109,7 @@ const PURE: &[&str] = &[
     "diarization/turns.rs",
     "diarization/vbx.rs",
     "diarization/vectors.rs",
+    "separation/halves.rs",
     "separation/music.rs",
     "separation/parameters.rs",
     "separation/reflect.rs",

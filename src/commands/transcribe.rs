@@ -238,7 +238,7 @@ fn findings(transcript: &Transcript) -> Vec<String> {
 }
 
 /// Says what is wrong with a path before the pipeline takes it for a failing disk, or waits at a pipe.
-fn check_file(file: &Path) -> Result<(), String> {
+pub(super) fn check_file(file: &Path) -> Result<(), String> {
     let cannot_be_read = |error: std::io::Error| format!("cannot be read: {error}");
     if !std::fs::metadata(file).map_err(cannot_be_read)?.is_file() {
         return Err("is not a file; give the recordings themselves".to_owned());

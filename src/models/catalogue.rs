@@ -617,6 +617,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_have_another_name_on_the_hub() {
+        let room = room();
+        let catalogue = Catalogue::open(&room.options).expect("a catalogue");
+        let order = catalogue.order("spleeter-2stems").expect("an order");
+        assert_eq!((&*order.local_name, &*order.file), ("spleeter-2stems-vocals.onnx", "vocals.onnx"));
+        let spec = catalogue.find("spleeter-2stems").expect("known");
+        assert_eq!(spec.needs, ["spleeter-2stems-accompaniment"]);
+        let part = catalogue.order(&spec.needs[0]).expect("an order");
+        assert_eq!((&part.repo, &*part.file), (&order.repo, "accompaniment.onnx"));
+        assert!(matches!(spec.separation, Some(Parameters::Spleeter(_))));
+    }
+
+    #[test]
     fn a_cut_off_file_is_not_listed_and_says_how_to_mend_it() {
         let room = room();
         write_fake_model(&room.options.dir.join("ggml-base.bin"), 5000);

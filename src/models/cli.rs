@@ -280,4 +280,11 @@ mod tests {
         let error = pull_with_bar("tiny", &catalogue, &options).expect_err("offline").to_string();
         assert!(error.contains("DIARIST_OFFLINE"), "{error}");
     }
+
+    #[test]
+    fn what_a_model_needs_is_pulled_first() {
+        let (_folder, options, catalogue) = catalogue();
+        let error = pull_with_bar("spleeter-2stems", &catalogue, &options).expect_err("offline").to_string();
+        assert!(error.contains("`spleeter-2stems-accompaniment`"), "{error}");
+    }
 }

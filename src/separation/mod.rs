@@ -4,6 +4,7 @@
 //! length. `parameters` says what a catalogue must know of one; `mdx` and `spleeter` are the two families; `stft`
 //! (with `reflect`) is what both hear through; `music` says where that is worth the while. Read next: `stream`, which runs one over a recording of any length.
 
+pub mod halves;
 pub mod mdx;
 pub mod music;
 pub mod parameters;
@@ -68,6 +69,9 @@ pub enum SeparationError {
     /// The network failed while running.
     #[error("vocal separation failed: {0}")]
     Engine(String),
+    /// What was separated could not be written.
+    #[error("{0}")]
+    Output(String),
     /// The recording could not be read or written, or the request was cancelled.
     #[error(transparent)]
     Audio(#[from] AudioError),
@@ -78,7 +82,7 @@ impl SeparationError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Model(_) => ErrorKind::ModelUnusable,
-            Self::Engine(_) => ErrorKind::Internal,
+            Self::Engine(_) | Self::Output(_) => ErrorKind::Internal,
             Self::Audio(error) => error.kind(),
         }
     }
