@@ -2,7 +2,8 @@
 //! every line gives one. `docs/benchmarks.md` says how to read them.
 //!
 //! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`,
-//! `first-text`, `memory`, `crowd`, `peers`, `speakers` and `diarizers`.
+//! `first-text`, `memory`, `crowd`, `peers`, `speakers`, `diarizers` and
+//! `separation`.
 
 mod crowd;
 mod decode;
@@ -16,6 +17,7 @@ mod peers;
 #[allow(dead_code, reason = "made for the pipeline's tests; the benches use its recordings")]
 #[path = "../../tests/pipeline/support.rs"]
 mod recordings;
+mod separation;
 mod speakers;
 mod voices;
 
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 /// A part measures and prints; `false` when a limit was broken.
 type Part = fn(&Path) -> bool;
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("decode", decode::run),
     ("overhead", overhead::run),
     ("fairness", fairness::run),
@@ -35,6 +37,7 @@ const PARTS: [(&str, Part); 9] = [
     ("peers", peers::run),
     ("speakers", speakers::run),
     ("diarizers", diarizers::run),
+    ("separation", separation::run),
 ];
 
 fn main() -> ExitCode {
