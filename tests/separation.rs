@@ -8,6 +8,8 @@ mod command;
 mod models;
 #[path = "separation/recordings.rs"]
 mod recordings;
+#[path = "separation/reference.rs"]
+mod reference;
 #[path = "separation/command.rs"]
 mod separate;
 #[path = "separation/support.rs"]

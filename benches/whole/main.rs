@@ -2,7 +2,7 @@
 //! every line gives one. `docs/benchmarks.md` says how to read them.
 //!
 //! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`,
-//! `first-text`, `memory`, `crowd`, `peers`, `speakers`, `diarizers` and `music`.
+//! `first-text`, `memory`, `crowd`, `peers`, `speakers`, `diarizers`, `separation` and `music`.
 
 mod crowd;
 mod decode;
@@ -20,6 +20,7 @@ mod recordings;
 #[allow(dead_code, reason = "made for the pipeline's tests; the benches use its numbers")]
 #[path = "../../tests/pipeline/scenes.rs"]
 mod scenes;
+mod separation;
 #[allow(dead_code, reason = "made for the pipeline's tests; the benches use its recordings")]
 #[path = "../../tests/pipeline/songs.rs"]
 mod songs;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 /// A part measures and prints; `false` when a limit was broken.
 type Part = fn(&Path) -> bool;
 
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("decode", decode::run),
     ("overhead", overhead::run),
     ("fairness", fairness::run),
@@ -46,6 +47,7 @@ const PARTS: [(&str, Part); 10] = [
     ("speakers", speakers::run),
     ("diarizers", diarizers::run),
     ("music", music::run),
+    ("separation", separation::run),
 ];
 
 fn main() -> ExitCode {

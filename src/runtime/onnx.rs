@@ -175,6 +175,9 @@ impl OnnxRuntime {
     }
 }
 
+/// The shape that a network tells of an input or output: see `SharedSession::shapes`.
+pub type Told = Option<Vec<i64>>;
+
 /// A session that any number of threads run at the same time on one copy of the weights.
 ///
 /// `ort` asks for `&mut Session` because some accelerators are not safe to share. On the processor ONNX Runtime
@@ -196,8 +199,8 @@ impl SharedSession {
 
     /// Shapes of the inputs and of the outputs, in the order of their names: -1 for an axis of any length, and `None`
     /// for what is not a tensor of 32-bit numbers.
-    pub fn shapes(&self) -> (Vec<Option<Vec<i64>>>, Vec<Option<Vec<i64>>>) {
-        fn shape(outlet: &Outlet) -> Option<Vec<i64>> {
+    pub fn shapes(&self) -> (Vec<Told>, Vec<Told>) {
+        fn shape(outlet: &Outlet) -> Told {
             match outlet.dtype() {
                 ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => Some(shape.to_vec()),
                 _ => None,

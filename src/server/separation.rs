@@ -57,7 +57,10 @@ fn load(catalogue: &Catalogue, spec: &ModelSpec) -> Result<Loaded<LoadedSeparato
     let parameters = parameters.ok_or_else(|| unusable("nothing says how it works".to_owned()))?;
     let parts = parts(catalogue, spec)?;
     let files = std::iter::once(spec).chain(&parts).map(read).collect::<Result<Vec<_>, _>>()?;
-    let separator = build(&files, parameters).map_err(|error| unusable(error.to_string()))?;
+    let separator = build(&files, parameters).map_err(|error| match error {
+        SeparationError::Model(reason) => unusable(reason),
+        other => unusable(other.to_string()),
+    })?;
     let memory_bytes = files.iter().map(|file| file.bytes.len() as u64).sum();
     Ok(Loaded { value: Arc::new(LoadedSeparator::new(separator)), memory_bytes })
 }

@@ -97,7 +97,7 @@ fn ten_minutes_in_windows_and_in_one_piece_give_the_same_voice() {
 #[test]
 fn any_rate_and_length_comes_out_as_long_as_it_went_in() {
     for (name, separator) in separators() {
-        for rate in [8_000_u32, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000] {
+        for rate in RATES {
             for seconds in [0.1, 0.5, 4.0] {
                 for channels in 1..=2 {
                     let frames = (seconds * f64::from(rate)) as usize;
@@ -122,5 +122,58 @@ fn a_voice_keeps_its_place_and_level_at_every_rate() {
         let inner = RATE as usize / 2..voice[0].len() - RATE as usize / 2;
         let error = error_db(&expected[inner.clone()], &voice[0][inner]);
         assert!(error < -60.0, "{rate} Hz: {error:.1} dB");
+    }
+}
+
+/// At the model's rate, resampled in one piece.
+fn resampled(recording: &[Vec<f32>], rate: u32, target: u32) -> Vec<Vec<f32>> {
+    let mut resampler = Resampler::new(target, recording.len());
+    let mut out = vec![Vec::new(); recording.len()];
+    resampler.push(&AudioBlock { sample_rate: rate, channels: recording.to_vec() }, &mut out);
+    resampler.flush(&mut out);
+    out
+}
+
+const RATES: [u32; 9] = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000];
+
+#[test]
+fn windows_and_one_piece_agree_at_every_rate() {
+    let separator: Arc<dyn VocalSeparator> = Arc::new(mdx(&VOICE_BAND).unwrap());
+    for rate in RATES {
+        for seconds in [0.1, 3.1, 10.0] {
+            for channels in 1..=2 {
+                let frames = (seconds * f64::from(rate)) as usize;
+                let recording: Vec<_> = (0..channels).map(|seed| noise(frames, seed + 1)).collect();
+                let voice = separated(&separator, &recording, rate);
+                for (voice, sound) in voice.iter().zip(resampled(&recording, rate, RATE)) {
+                    let error = error_db(&in_one_piece(&sound), voice);
+                    assert!(error < -60.0, "{rate} Hz, {seconds} s of {channels}: {error:.1} dB");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sound_of_every_rate_goes_through_the_transform_and_back() {
+    for rate in RATES {
+        for seconds in [0.1, 2.0] {
+            let frames = (seconds * f64::from(rate)) as usize;
+            let recording = [tones(&[440.0, 3_000.0], frames, rate)];
+            let sound = resampled(&recording, rate, RATE).remove(0);
+            let stft = VOICE_BAND.grid.stft().unwrap();
+            let mut bins_of = Vec::new();
+            stft.forward(&sound, |_, bins| bins_of.push(bins.to_vec()));
+            let mut out = vec![0.0; sound.len()];
+            stft.inverse(&mut out, |frame, bins| bins.copy_from_slice(&bins_of[frame]));
+            let error = error_db(&sound, &out);
+            assert!(error < -100.0, "{rate} Hz, {seconds} s: {error:.1} dB");
+            // And at the recording's own rate, away from its ends, where it is not limited to a band.
+            let back = resampled(&[out], RATE, rate).remove(0);
+            assert_eq!(back.len(), frames, "{rate} Hz");
+            let inner = frames / 4..frames * 3 / 4;
+            let error = error_db(&recording[0][inner.clone()], &back[inner]);
+            assert!(seconds < 1.0 || error < -80.0, "{rate} Hz, {seconds} s: {error:.1} dB");
+        }
     }
 }
