@@ -293,7 +293,9 @@ fn transcribe_sample(settings: &Settings) -> Result<String, String> {
     let parts = Parts::assemble(settings).map_err(|error| error.to_string())?;
     sample::with_file(&parts.scratch, |path| {
         let source = AudioSource { path: path.to_owned(), name: None };
-        let request = Request::new(source, sample::MODEL);
+        // Looked at by itself.
+        let separation = Some(SeparationMode::Off);
+        let request = Request { separation, ..Request::new(source, sample::MODEL) };
         let outcome = parts.pipeline.run(&request, &Control::new(CancelToken::new()));
         Ok(outcome.map_err(|error| error.to_string())?.transcript.text())
     })

@@ -114,7 +114,7 @@ impl Separation {
                 field: "vocal_separation",
                 message: format!(
                     "the model `{id}`, which separates voices, has not been downloaded to this machine; \
-                     `diarist models pull {id}` does that, or send `vocal_separation` = `off`"
+                     `diarist models pull {id}` does that, or turn vocal separation off"
                 ),
             },
             error @ ModelError::NoRoom { .. } => error.into(),

@@ -16,7 +16,7 @@ use diarist::models::ModelError;
 use diarist::output::{RenderOptions, ResponseFormat, render};
 use diarist::pipeline::speakers::Diarizer;
 use diarist::pipeline::{
-    Control, DiarizationRequest, LentSeparator, Pipeline, PipelineError, Request, SeparationMode,
+    Control, DiarizationRequest, Event, LentSeparator, Pipeline, PipelineError, Request, SeparationMode,
     SpeakerOptions, Stage,
 };
 use diarist::scratch::{Scratch, ScratchOptions};
@@ -303,6 +303,27 @@ fn a_model_that_is_missing_or_of_no_use_is_an_error_and_never_a_silent_skip() {
         let off = Request { separation: Some(SeparationMode::Off), ..hello };
         pipeline.run(&off, &Control::default()).unwrap();
     }
+}
+
+#[test]
+fn the_first_text_comes_while_the_rest_is_still_being_separated() {
+    let bench = scripted(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        Ok(())
+    });
+    let path = bench.folder.path().join("long.wav");
+    song(0, 12).write_again_and_again(&path, 120.0);
+    let at_text = Arc::new(AtomicUsize::new(0));
+    let (told, windows) = (Arc::clone(&at_text), Arc::clone(&bench.windows));
+    let control = Control::with_listener(CancelToken::new(), move |event| {
+        if matches!(event, Event::Segment(_)) {
+            let now = windows.load(Ordering::SeqCst);
+            let _ = told.compare_exchange(0, now, Ordering::SeqCst, Ordering::SeqCst);
+        }
+    });
+    bench.pipeline.run(&asked(&path, SeparationMode::On), &control).unwrap();
+    let (at_text, in_all) = (at_text.load(Ordering::SeqCst), bench.windows());
+    assert!(at_text > 0 && at_text < in_all / 2, "the first text came after {at_text} of {in_all} windows");
 }
 
 /// Keeps what it hears, and finds nobody.
