@@ -34,21 +34,20 @@ pub fn look(catalogue: &Catalogue, name: &str) -> Result<(), ModelError> {
     parts(catalogue, &spec).map(drop)
 }
 
-/// As `look`, for a server that starts: a model that has yet to be pulled is only warned of, and only where `mode` will ask for
-/// it.
+/// As `look`, for a server that starts. A model that is missing or damaged is only warned of, and only where `mode` will ask
+/// for it: all else goes without it.
 ///
 /// # Errors
 /// When there is no such model, or it is none of separation.
 pub fn look_ahead(catalogue: &Catalogue, name: &str, mode: SeparationMode) -> Result<(), ModelError> {
-    match look(catalogue, name) {
-        Err(error @ (ModelError::NotInstalled { .. } | ModelError::NotBundled { .. })) => {
-            if mode != SeparationMode::Off {
-                tracing::warn!(%error, "requests will be refused: `separation` is `{}`", mode.name());
-            }
-            Ok(())
-        }
-        result => result,
+    let looked = look(catalogue, name);
+    if catalogue.find(name)?.role != Role::VocalSeparation {
+        return looked;
     }
+    if let (Err(error), true) = (looked, mode != SeparationMode::Off) {
+        tracing::warn!(%error, "requests will be refused: `separation` is `{}`", mode.name());
+    }
+    Ok(())
 }
 
 fn load(catalogue: &Catalogue, spec: &ModelSpec) -> Result<Loaded<LoadedSeparator>, ModelError> {

@@ -73,6 +73,20 @@ fn without_the_model_requests_for_it_are_refused_and_all_else_goes_on() {
 }
 
 #[test]
+fn a_model_that_is_damaged_is_told_of_and_hurts_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("Kim_Vocal_2.onnx"), b"this is no network").unwrap();
+    let server = Server::start(&[&format!("models_dir={}", folder.path().display())]);
+    let field = [("vocal_separation", "on")];
+    for answer in [server.transcribe(&hello(), &field), server.diarize(&hello(), &field)] {
+        assert_eq!(answer.status, 500, "{}", answer.text);
+        assert!(answer.text.contains("\"param\":null,\"code\":\"model_unusable\""), "{}", answer.text);
+        assert!(answer.text.contains("diarist models pull kim-vocal-2"), "{}", answer.text);
+    }
+    assert!(server.transcribe(&hello(), &[]).text.contains(SAID));
+}
+
+#[test]
 fn a_setting_that_names_no_separation_model_is_told_at_the_start() {
     for (model, word) in [("no-such-model", "no-such-model"), ("ge2e", "ge2e")] {
         let said = refuses_to_start(&[&format!("separation_model={model}")]);
