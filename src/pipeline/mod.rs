@@ -198,7 +198,7 @@ impl Pipeline {
                 || speakers::attribute(transcript, diarization, names, plan.attribution, &plan.scratch);
             transcript = clock.time(Stage::Merge, attribute)?;
         }
-        self.note_separation(&mut clock, &tracks, done.took);
+        clock.put_decoding(done.took, tracks.took());
         let unlisted = transcript.separation.as_mut().and_then(|separation| self.separated(separation));
         transcript.warnings.extend(unlisted);
         self.metrics.transcribed(&engine.spec().id, transcript.duration, start.elapsed());
@@ -236,7 +236,7 @@ impl Pipeline {
         if asked.cancel.is_cancelled() {
             return Err(AudioError::Cancelled.into());
         }
-        self.note_separation(&mut clock, &tracks, done.took);
+        clock.put_decoding(done.took, tracks.took());
         clock.put(Stage::Diarization, took);
         let mut conversation =
             speakers::conversation(diarization, request.speakers.known_names(), tracks.mix.len());
@@ -250,15 +250,6 @@ impl Pipeline {
     /// What separates the voice, if the request or the settings want that.
     fn separation(&self, asked: Option<SeparationMode>) -> Result<Option<Separation>, PipelineError> {
         Separation::lend(self.separators.as_ref(), asked.unwrap_or(self.options.separation))
-    }
-
-    /// Notes the time of decoding, and of what ran on the same thread.
-    fn note_separation(&self, clock: &mut StageClock, tracks: &Tracks, took: Duration) {
-        let separating = tracks.took();
-        if let Some(separating) = separating {
-            clock.put_first(Stage::Separation, separating);
-        }
-        clock.put_first(Stage::Decode, took.saturating_sub(separating.unwrap_or_default()));
     }
 
     /// Counts what was separated, and makes it fit an answer.
@@ -390,6 +381,14 @@ impl StageClock {
     fn put_first(&mut self, stage: Stage, took: Duration) {
         self.metrics.stage(stage.name(), took);
         self.timings.insert(0, (stage, took));
+    }
+
+    /// Notes how long the decoder's thread was at work, and how much of that it was separating, before all others.
+    fn put_decoding(&mut self, took: Duration, separating: Option<Duration>) {
+        if let Some(separating) = separating {
+            self.put_first(Stage::Separation, separating);
+        }
+        self.put_first(Stage::Decode, took.saturating_sub(separating.unwrap_or_default()));
     }
 
     /// Notes a stage that kept its own time beside the others.
