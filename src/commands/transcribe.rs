@@ -21,7 +21,7 @@ use crate::output::{self, RenderOptions, ResponseFormat};
 use crate::pipeline::{Control, Event, Pipeline, Request, SeparationMode};
 use crate::server::Parts;
 use crate::time::samples_to_seconds;
-use crate::transcript::{DroppedText, Task, Transcript};
+use crate::transcript::{DroppedText, SourceCounts, Task, Transcript};
 
 /// Flags of `transcribe`.
 #[derive(Args)]
@@ -233,6 +233,14 @@ fn findings(transcript: &Transcript) -> Vec<String> {
     {
         let (covered, speech) = (seconds(coverage.covered), seconds(coverage.speech));
         lines.push(format!("{covered:.1} s of {speech:.1} s of speech have text"));
+    }
+    if let Some(separation) = &transcript.separation {
+        let (length, model) = (seconds(separation.samples), &separation.model);
+        let SourceCounts { voice, mix } = separation.chunks.unwrap_or_default();
+        lines.push(format!(
+            "the voice was separated in {length:.1} s (`{model}`); the text of {voice} chunks there is from the voice, of {mix} \
+             from the whole sound"
+        ));
     }
     lines
 }

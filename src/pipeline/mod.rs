@@ -57,7 +57,7 @@ use plan::Plan;
 use recognise::Recording;
 use speakers::DiarizerFactory;
 use speech_map::SpeechMap;
-use vocals::{Separation, Tracks};
+use vocals::Separation;
 
 /// How much is decoded before a recording counts as sound, or all of a shorter one. What is no audio, or of a kind
 /// that nobody can decode, has shown itself by then.

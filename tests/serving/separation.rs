@@ -1,31 +1,11 @@
 //! Vocal separation, asked of the built program.
 
-use std::io::Read;
-use std::path::Path;
-use std::process::Stdio;
-use std::sync::Mutex;
-
 use serde_json::Value;
 
 use crate::support::*;
 
 fn body(answer: &Answer) -> &str {
     answer.text.split_once("\r\n\r\n").unwrap().1
-}
-
-/// What the program says that does not start with these settings.
-fn refuses_to_start(settings: &[&str]) -> String {
-    let mut command = crate::command::diarist();
-    command.env("DIARIST_BUNDLED_MODELS_DIR", Path::new(env!("CARGO_MANIFEST_DIR")).join("models"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--set", "workers=1", "--set", "threads=1"]);
-    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
-    command.current_dir(env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null()).stderr(Stdio::piped());
-    let process = Mutex::new(command.spawn().unwrap());
-    let ended = || process.lock().unwrap().try_wait().unwrap().is_some_and(|status| !status.success());
-    eventually("it ends, and not well", ended);
-    let mut said = String::new();
-    process.into_inner().unwrap().stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    said
 }
 
 fn json(answer: &Answer) -> Value {
@@ -84,14 +64,4 @@ fn a_model_that_is_damaged_is_told_of_and_hurts_nobody_else() {
         assert!(answer.text.contains("diarist models pull kim-vocal-2"), "{}", answer.text);
     }
     assert!(server.transcribe(&hello(), &[]).text.contains(SAID));
-}
-
-#[test]
-fn a_setting_that_names_no_separation_model_is_told_at_the_start() {
-    for (model, word) in [("no-such-model", "no-such-model"), ("ge2e", "ge2e")] {
-        let said = refuses_to_start(&[&format!("separation_model={model}")]);
-        assert!(said.contains(word), "{said}");
-    }
-    let said = refuses_to_start(&["separation=sometimes"]);
-    assert!(said.contains("separation") && said.contains("off, auto, on"), "{said}");
 }
