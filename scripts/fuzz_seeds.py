@@ -66,7 +66,7 @@ def forms():
         ("language", b"de"), ("languages[]", b"en"), ("keywords[]", b"kea"), ("prompt", "Grüße".encode()),
         ("response_format", b"verbose_json"), ("temperature", b"0.2"), ("stream", b"false"),
         ("timestamp_granularities[]", b"word"), ("include[]", b""), ("beam_size", b"3"), ("priority", b"high"),
-        ("guard", b"true"), ("coverage", b"false"), ("condition_on_previous_text", b"no"),
+        ("guard", b"true"), ("coverage", b"false"), ("vocal_separation", b"auto"), ("condition_on_previous_text", b"no"),
     ]))
     put("form", "objects", form(base + [
         ("chunking_strategy[type]", b"server_vad"), ("chunking_strategy[threshold]", b"0.3"),

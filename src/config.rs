@@ -17,7 +17,7 @@ use crate::asr::whisper::MAX_DECODERS;
 use crate::audio::AudioOptions;
 use crate::diarization::{DiarizationOptions, STEPS_MS};
 use crate::models::catalogue::ModelsOptions;
-use crate::pipeline::{PipelineOptions, ReviewChecks};
+use crate::pipeline::{PipelineOptions, ReviewChecks, SeparationMode};
 use crate::runtime::device::Device;
 use crate::scratch::{Scratch, ScratchOptions};
 use crate::time::ms_to_samples;
@@ -111,6 +111,8 @@ pub struct Settings {
     pub coverage: bool,
     pub diarization_model: String,
     pub diarization_step_ms: u64,
+    pub separation: String,
+    pub separation_model: String,
     pub log_level: String,
     pub log_format: LogFormat,
     pub metrics: bool,
@@ -212,6 +214,11 @@ impl Settings {
             "is none of auto, f32, int8, whisper.cpp",
         );
         checks.that(
+            "separation",
+            SeparationMode::parse(&self.separation).is_some(),
+            "is none of off, auto, on",
+        );
+        checks.that(
             "cors_origins",
             self.cors_origins.iter().all(|origin| is_origin(origin)),
             "holds something other than \"*\" and origins such as https://example.org",
@@ -248,6 +255,11 @@ impl Settings {
     /// What runs speech models' encoders; checked when the settings are read.
     pub fn encoder(&self) -> EncoderEngine {
         self.encoder.parse().unwrap_or_default()
+    }
+
+    /// When voices are separated from what plays under them; checked when the settings are read.
+    pub fn separation_mode(&self) -> SeparationMode {
+        SeparationMode::parse(&self.separation).unwrap_or_default()
     }
 
     /// Folder of temporary files.
@@ -303,6 +315,7 @@ impl Settings {
                 step: ms_to_samples(self.diarization_step_ms),
                 ..DiarizationOptions::default()
             },
+            separation: self.separation_mode(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! The only wiring: settings to models, engines, pipeline and routes.
 //!
 //! `shape` decides how many workers there are, `sample` is what they are tried with, `speakers` loads what
-//! tells speakers apart, `signals` ends it all.
+//! tells speakers apart, `separation` what separates voices from music, `signals` ends it all.
 
+mod model_file;
 pub mod sample;
+pub mod separation;
 pub mod shape;
 mod signals;
 pub mod speakers;
@@ -31,12 +33,13 @@ use crate::models::manager::{Loaded, Loader, ModelManager};
 use crate::models::verify::check_before_loading;
 use crate::pipeline::{
     Control, DiarizationOutcome, DiarizationRequest, Outcome, Pipeline, PipelineError, Request, VadFactory,
-    lent,
+    lent, lent_separator,
 };
 use crate::runtime::cores::Shape;
 use crate::runtime::device::{self, Device};
 use crate::runtime::onnx;
 use crate::scratch::Scratch;
+use crate::separation::LoadedSeparator;
 use crate::telemetry::metrics::{Engines, Metrics};
 use crate::time::SAMPLE_RATE;
 use crate::vad::{SileroVad, VadError};
@@ -72,6 +75,8 @@ pub struct Parts {
     pub models: Arc<ModelManager<EnginePool>>,
     /// What tells speakers apart, by the id of the encoder; loaded by the first lease.
     pub diarization: Arc<ModelManager<DiarizationEngine>>,
+    /// What separates voices from music; loaded by the first lease.
+    pub separation: Arc<ModelManager<LoadedSeparator>>,
     /// The stages.
     pub pipeline: Arc<Pipeline>,
     /// Temporary files.
@@ -117,13 +122,16 @@ impl Parts {
         let loader = counted(checked(loader), metrics.engines.clone());
         let models = Arc::new(ModelManager::new(Arc::clone(&catalogue), loader, &options));
         let diarization = Arc::new(speakers::manager(&catalogue, &options));
+        let separation = Arc::new(separation::manager(&catalogue, &options));
         let mut options = settings.pipeline();
         options.audio.scratch = scratch.clone();
         let diarizers = lent(Arc::clone(&diarization), settings.diarization_model.clone());
-        let pipeline = Pipeline::new(options, Arc::clone(&models), vad).with_diarizers(diarizers);
+        let separators = lent_separator(Arc::clone(&separation), settings.separation_model.clone());
+        let pipeline = Pipeline::new(options, Arc::clone(&models), vad);
+        let pipeline = pipeline.with_diarizers(diarizers).with_separators(separators);
         let pipeline = Arc::new(pipeline.counted(metrics.work.clone()));
         pipeline.warm_up()?;
-        Ok(Self { catalogue, models, diarization, pipeline, scratch, metrics })
+        Ok(Self { catalogue, models, diarization, separation, pipeline, scratch, metrics })
     }
 }
 
@@ -246,6 +254,7 @@ pub fn run(settings: &Settings) -> Result<Ending, StartError> {
     // Said now, not at the first request.
     parts.catalogue.resolve(&settings.default_model)?;
     speakers::look(&parts.catalogue, &settings.diarization_model)?;
+    separation::look_ahead(&parts.catalogue, &settings.separation_model, settings.separation_mode())?;
     let listener = TcpListener::bind(address).map_err(|error| {
         StartError::Io(format!(
             "cannot listen on {address}: {error}; `--listen` (DIARIST_LISTEN) takes another"

@@ -108,6 +108,8 @@ pub struct Conversation {
     pub speakers: Vec<Speaker>,
     /// The names of all known voices, also of those that are not heard: nobody else is called so.
     pub known_names: Vec<String>,
+    /// Where the voice was separated from what plays under it; `None` where it was nowhere.
+    pub separation: Option<VocalSeparation>,
     /// What the client should know.
     pub warnings: Vec<Warning>,
 }
@@ -184,6 +186,28 @@ pub struct Coverage {
     pub uncovered: Vec<TimeSpan>,
 }
 
+/// Where the voice was separated from what plays under it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VocalSeparation {
+    /// What did it.
+    pub model: String,
+    /// How much of the recording, in samples.
+    pub samples: SampleIndex,
+    /// Where, in order, disjoint; in a finished answer at most so many as its lists hold.
+    pub regions: Vec<TimeSpan>,
+    /// Where the text of the chunks in there comes from; `None` without text.
+    pub chunks: Option<SourceCounts>,
+}
+
+/// Chunks by what their text was heard in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceCounts {
+    /// In the separated voice.
+    pub voice: usize,
+    /// In the recording as it is.
+    pub mix: usize,
+}
+
 /// The whole answer. Segments are ordered by start; the full text is derived, never stored.
 #[derive(Debug)]
 pub struct Transcript {
@@ -209,6 +233,8 @@ pub struct Transcript {
     pub dropped: Vec<DroppedText>,
     /// How much of the speech has text; `None` when that was not checked.
     pub coverage: Option<Coverage>,
+    /// Where the voice was separated from what plays under it; `None` where it was nowhere.
+    pub separation: Option<VocalSeparation>,
     /// Tokens of text recognised, for usage figures; counted also where they are not kept.
     pub text_tokens: u64,
     /// What the client should know.

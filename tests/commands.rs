@@ -32,6 +32,9 @@ fn a_server_that_cannot_start_says_why_and_fails() {
         ("preload=nothing", "the model `nothing` does not exist"),
         ("default_model=nothing", "the model `nothing` does not exist"),
         ("diarization_model=tiny", "the model `tiny` cannot be used: it tells no speakers apart"),
+        ("separation=sometimes", "off, auto, on"),
+        ("separation_model=nothing", "the model `nothing` does not exist"),
+        ("separation_model=ge2e", "the model `ge2e` cannot be used"),
         ("temp_dir=/nonexistent", "DIARIST_TEMP_DIR"),
         ("max_upload_bytes=-1", "1 to 9007199254740992"),
         ("cors_origins=example.org", "DIARIST_CORS_ORIGINS"),
@@ -209,6 +212,22 @@ fn turns_of_another_program_are_scored_against_the_truth() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &json["all"]["der"]), (Some(0), &0.1.into()));
     assert_eq!(json["recordings"][1]["name"], "b");
+}
+
+#[test]
+fn transcribe_says_what_was_separated_and_which_command_fetches_a_model_that_is_missing() {
+    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/audio/hello.flac");
+    let flags = ["transcribe", "-q", hello.to_str().unwrap(), "--vocal-separation"];
+    let run = |more: &[&str]| ends_with(diarist(&[&flags[..], more].concat()));
+    let (code, said) = run(&["on", "--set", "separation_model=voice-band"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the voice was separated in 13.8 s (`voice-band`)"), "{said}");
+    let (code, said) = run(&["auto", "--set", "separation_model=voice-band"]);
+    assert!(code == Some(0) && !said.contains("separated"), "no music plays: {said}");
+    let (code, said) = run(&["auto", "--set", "models_dir=none-are-here"]);
+    assert!(code == Some(1) && said.contains("`diarist models pull kim-vocal-2`"), "{said}");
+    let (code, said) = run(&["sometimes"]);
+    assert!(code == Some(2) && said.contains("off, auto, on"), "{said}");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn answers_match_their_schemas() {
     let document = Document::read();
     let words = ("timestamp_granularities[]", "word");
     let (diarized, diarize) = (("response_format", "diarized_json"), ("diarize", "true"));
-    let requests: [&[(&str, &str)]; 16] = [
+    let requests: [&[(&str, &str)]; 17] = [
         &[],
         &[("response_format", "text")],
         &[("response_format", "srt")],
@@ -166,6 +166,7 @@ fn answers_match_their_schemas() {
         &[("response_format", "verbose_json"), words],
         &[("response_format", "verbose_json"), words, ("timestamp_granularities[]", "segment")],
         &[("response_format", "verbose_json"), ("guard", "true"), ("coverage", "true")],
+        &[("response_format", "verbose_json"), ("vocal_separation", "auto")],
         &[("model", "gpt-transcribe"), ("include[]", "logprobs")],
         &[("stream", "true")],
         &[("stream", "true"), ("include[]", "logprobs"), ("unknown", "x"), ("model", "gpt-transcribe")],

@@ -123,6 +123,7 @@ fn transcript(duration: SampleIndex) -> Transcript {
         known_names: Vec::new(),
         dropped: Vec::new(),
         coverage: None,
+        separation: None,
         prompt_tokens: 0,
         text_tokens: 0,
         warnings: Vec::new(),

@@ -80,6 +80,7 @@ impl Backend for Idle {
             known_names: Vec::new(),
             dropped: Vec::new(),
             coverage: None,
+            separation: None,
             prompt_tokens: 0,
             text_tokens: 0,
             warnings: Vec::new(),

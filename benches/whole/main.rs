@@ -2,7 +2,7 @@
 //! every line gives one. `docs/benchmarks.md` says how to read them.
 //!
 //! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`,
-//! `first-text`, `memory`, `crowd`, `peers`, `speakers` and `diarizers`.
+//! `first-text`, `memory`, `crowd`, `peers`, `speakers`, `diarizers`, `separation` and `music`.
 
 mod crowd;
 mod decode;
@@ -11,13 +11,24 @@ mod fairness;
 mod first_text;
 mod measure;
 mod memory;
+mod music;
 mod overhead;
 mod peers;
 #[allow(dead_code, reason = "made for the pipeline's tests; the benches use its recordings")]
 #[path = "../../tests/pipeline/support.rs"]
 mod recordings;
+#[allow(dead_code, reason = "made for the pipeline's tests; the benches use its numbers")]
+#[path = "../../tests/pipeline/scenes.rs"]
+mod scenes;
+mod separation;
+#[allow(dead_code, reason = "made for the pipeline's tests; the benches use its recordings")]
+#[path = "../../tests/pipeline/songs.rs"]
+mod songs;
 mod speakers;
 mod voices;
+
+/// As the tests call it, which the songs are from.
+use recordings as support;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +36,7 @@ use std::process::ExitCode;
 /// A part measures and prints; `false` when a limit was broken.
 type Part = fn(&Path) -> bool;
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 11] = [
     ("decode", decode::run),
     ("overhead", overhead::run),
     ("fairness", fairness::run),
@@ -35,6 +46,8 @@ const PARTS: [(&str, Part); 9] = [
     ("peers", peers::run),
     ("speakers", speakers::run),
     ("diarizers", diarizers::run),
+    ("music", music::run),
+    ("separation", separation::run),
 ];
 
 fn main() -> ExitCode {

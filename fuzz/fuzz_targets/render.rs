@@ -103,6 +103,7 @@ fn transcript(input: &Input) -> Transcript {
         speakers: input.names.iter().map(|name| Speaker { name: name.clone(), embedding: Vec::new() }).collect(),
         known_names: input.names.iter().flatten().cloned().collect(),
         coverage: None,
+        separation: None,
         prompt_tokens: 0,
     }
 }

@@ -72,7 +72,7 @@ impl Endpoint {
             // Without words there is nothing to smooth.
             _ if self == Self::Diarizations => {
                 of_speakers && field != "speaker_smoothing"
-                    || matches!(field, "response_format" | "embeddings" | "priority")
+                    || matches!(field, "response_format" | "embeddings" | "priority" | "vocal_separation")
             }
             "model" | "prompt" | "response_format" | "temperature" => true,
             // Our own additions.
@@ -81,7 +81,8 @@ impl Endpoint {
             | "chunking_strategy"
             | "priority"
             | "guard"
-            | "coverage" => true,
+            | "coverage"
+            | "vocal_separation" => true,
             "language"
             | "languages"
             | "keywords"

@@ -206,6 +206,7 @@ impl Drop for RequestContext {
                     upload_bytes = notes.upload_bytes,
                     audio_s = notes.audio_s,
                     decode_ms = stage_ms(Stage::Decode),
+                    separation_ms = stage_ms(Stage::Separation),
                     vad_ms = stage_ms(Stage::Vad),
                     language_ms = stage_ms(Stage::Language),
                     asr_ms = stage_ms(Stage::Asr),

@@ -28,13 +28,15 @@ pub async fn create(
 async fn work(http: &HttpRequest, payload: web::Payload, state: &ApiState) -> Result<HttpResponse, ApiError> {
     let Taken { form: Form { fields, ignored, upload }, slot, context } =
         take_in(Endpoint::Diarizations, http, payload, state).await?;
-    let TurnsRequest { speakers, format, embeddings, priority, warnings } = parse_turns(&fields, &ignored)?;
+    let TurnsRequest { speakers, separation, format, embeddings, priority, warnings } =
+        parse_turns(&fields, &ignored)?;
     drop(fields);
     let (known, clips) = keep_clips(speakers.known, &state.options.scratch).await?;
     context.note_request("", upload.bytes);
     let source = AudioSource { path: upload.file.path().to_path_buf(), name: upload.name.clone() };
     let name = upload.name.clone();
-    let request = DiarizationRequest { source, speakers: SpeakerOptions { known, ..speakers.options } };
+    let speakers = SpeakerOptions { known, ..speakers.options };
+    let request = DiarizationRequest { source, speakers, separation };
     let place = wait_for_place(state, &context, slot, Ask { priority, bytes: upload.bytes }).await;
     let held = Held { upload, clips, place };
     let job = Job::start(state, held, Listen::No, move |backend, control| backend.diarize(&request, control));

@@ -285,8 +285,8 @@ impl From<&PipelineError> for ApiError {
                 let error = Self::new(kind, error.to_string());
                 error.with_param("known_speaker_references").with_code("invalid_value")
             }
-            // No field names the model that tells speakers apart.
-            (PipelineError::Diarization(_), kind) => {
+            // No field names the models that tell speakers apart and voices from music.
+            (PipelineError::Diarization(_) | PipelineError::Separation(_), kind) => {
                 Self { param: None, ..Self::new(kind, error.to_string()) }
             }
             (PipelineError::Incapable { field, message }, kind) => Self::new(kind, message).with_param(field),

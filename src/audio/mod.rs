@@ -1,7 +1,7 @@
 //! From any recording to the 16 kHz mono spool that every later stage reads.
 //!
 //! `decode` turns a file into blocks at its own rate, `resample` turns blocks into 16 kHz mono, `spool`
-//! keeps the result on disk, where it can be read while it grows; `decoding` runs all that on a thread of its own. Behind `decode`: `sniff` names a file by its first bytes, `native` drives the
+//! keeps the result on disk, where it can be read while it grows; `wav_writer` writes sound for others; `decoding` runs all that on a thread of its own. Behind `decode`: `sniff` names a file by its first bytes, `native` drives the
 //! built-in decoders (`source`, `wav`, `mp4`, `ogg`, `matroska`, `aac` and `id3` give them what the readers miss), `ffmpeg` runs the program
 //! for everything else, and both pour into `intake`, which keeps the limits. Nothing here holds the whole recording in memory, and nothing here knows
 //! about models or requests.
@@ -23,6 +23,7 @@ mod sniff;
 mod source;
 pub mod spool;
 mod wav;
+pub mod wav_writer;
 
 use std::path::PathBuf;
 

@@ -11,12 +11,12 @@ use crate::config::Settings;
 use crate::diarization::{DiarizationOptions, Sound};
 use crate::models::catalogue::Catalogue;
 use crate::models::cli;
-use crate::pipeline::{Control, Request};
+use crate::pipeline::{Control, Request, SeparationMode};
 use crate::runtime::cores::{self, Shape};
 use crate::runtime::cpu::{self, Extension};
 use crate::runtime::{device, onnx};
 use crate::scratch::Scratch;
-use crate::server::{self, Parts, sample, shape, speakers};
+use crate::server::{self, Parts, sample, separation, shape, speakers};
 
 /// Time for measuring how the cores are used best.
 const MEASURING: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ enum Finding {
 /// Checks everything and prints a line for each part; fails if something needed is missing.
 pub fn run(settings: Settings) -> Result<ExitCode, String> {
     let mut healthy = true;
-    let checks: [(&str, Finding); 9] = [
+    let checks: [(&str, Finding); 10] = [
         ("processor", processor()),
         ("workers", workers(&settings)),
         ("device", devices(&settings)),
@@ -48,6 +48,7 @@ pub fn run(settings: Settings) -> Result<ExitCode, String> {
         ("models", models(&settings)),
         ("transcription", end_to_end(&settings)),
         ("diarization", diarization(&settings)),
+        ("separation", vocal_separation(&settings)),
     ];
     for (part, finding) in checks {
         let (mark, text) = match finding {
@@ -264,6 +265,21 @@ fn diarization(settings: &Settings) -> Finding {
     }
 }
 
+/// Whether voices can be separated from music, and whether that is asked for.
+fn vocal_separation(settings: &Settings) -> Finding {
+    let (mode, model) = (settings.separation_mode(), &settings.separation_model);
+    let looked =
+        Catalogue::open(&settings.models()).and_then(|catalogue| separation::look(&catalogue, model));
+    let setting = format!("setting `separation` is {}", mode.name());
+    match looked {
+        Ok(()) => Finding::Good(format!("`{model}` is there; {setting}")),
+        Err(error) if mode == SeparationMode::Off => {
+            Finding::Good(format!("not set up ({error}); {setting}"))
+        }
+        Err(error) => Finding::Lacking(format!("{setting}, and requests will be refused: {error}")),
+    }
+}
+
 fn speakers_of_sample(settings: &Settings) -> Result<usize, String> {
     let parts = Parts::assemble(settings).map_err(|error| error.to_string())?;
     let engine = parts.diarization.lease(speakers::DEFAULT_MODEL).map_err(|error| error.to_string())?;
@@ -277,7 +293,9 @@ fn transcribe_sample(settings: &Settings) -> Result<String, String> {
     let parts = Parts::assemble(settings).map_err(|error| error.to_string())?;
     sample::with_file(&parts.scratch, |path| {
         let source = AudioSource { path: path.to_owned(), name: None };
-        let request = Request::new(source, sample::MODEL);
+        // Looked at by itself.
+        let separation = Some(SeparationMode::Off);
+        let request = Request { separation, ..Request::new(source, sample::MODEL) };
         let outcome = parts.pipeline.run(&request, &Control::new(CancelToken::new()));
         Ok(outcome.map_err(|error| error.to_string())?.transcript.text())
     })

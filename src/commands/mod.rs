@@ -2,7 +2,9 @@
 
 mod bench;
 mod doctor;
+mod interrupt;
 mod models;
+mod separate;
 mod serve;
 mod speakers;
 mod transcribe;
@@ -34,6 +36,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Transcribe files with the same pipeline, without a server
     Transcribe(transcribe::TranscribeArgs),
+    /// Split a recording into voices and what plays under them
+    Separate(separate::SeparateArgs),
     /// List, pull and verify models
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Transcribe(args) => {
             load(&cli, Vec::new()).and_then(|settings| transcribe::run(settings, args))
         }
+        Command::Separate(args) => load(&cli, Vec::new()).and_then(|settings| separate::run(settings, args)),
         Command::Models(command) => {
             load(&cli, Vec::new()).and_then(|settings| models::run(&settings, command))
         }

@@ -18,10 +18,10 @@ use crate::cancel::CancelToken;
 use crate::config::Settings;
 use crate::language::Language;
 use crate::output::{self, RenderOptions, ResponseFormat};
-use crate::pipeline::{Control, Event, Pipeline, Request};
+use crate::pipeline::{Control, Event, Pipeline, Request, SeparationMode};
 use crate::server::Parts;
 use crate::time::samples_to_seconds;
-use crate::transcript::{DroppedText, Task, Transcript};
+use crate::transcript::{DroppedText, SourceCounts, Task, Transcript};
 
 /// Flags of `transcribe`.
 #[derive(Args)]
@@ -53,6 +53,9 @@ pub struct TranscribeArgs {
     /// List words with their times (`verbose-json` only)
     #[arg(long)]
     words: bool,
+    /// Separate the voice from music under it [default: the setting]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    vocal_separation: Option<Separation>,
     #[command(flatten)]
     speakers: SpeakerArgs,
     /// Files worked on at once
@@ -80,6 +83,27 @@ enum Format {
     /// OpenAI's `diarized_json`: segments, each of one speaker
     #[value(alias = ResponseFormat::DiarizedJson.name())]
     DiarizedJson,
+}
+
+/// When the voice is separated from what plays under it.
+#[derive(Clone, Copy, ValueEnum)]
+enum Separation {
+    /// Never
+    Off,
+    /// Where music plays
+    Auto,
+    /// Everywhere
+    On,
+}
+
+impl From<Separation> for SeparationMode {
+    fn from(wish: Separation) -> Self {
+        match wish {
+            Separation::Off => Self::Off,
+            Separation::Auto => Self::Auto,
+            Separation::On => Self::On,
+        }
+    }
 }
 
 impl Format {
@@ -153,6 +177,7 @@ fn template(settings: &Settings, args: &TranscribeArgs) -> Result<Request, Strin
         word_times: args.words,
         tokens: matches!(args.format, Format::VerboseJson),
         speakers,
+        separation: args.vocal_separation.map(SeparationMode::from),
         ..Request::new(nothing, model)
     })
 }
@@ -209,11 +234,19 @@ fn findings(transcript: &Transcript) -> Vec<String> {
         let (covered, speech) = (seconds(coverage.covered), seconds(coverage.speech));
         lines.push(format!("{covered:.1} s of {speech:.1} s of speech have text"));
     }
+    if let Some(separation) = &transcript.separation {
+        let (length, model) = (seconds(separation.samples), &separation.model);
+        let SourceCounts { voice, mix } = separation.chunks.unwrap_or_default();
+        lines.push(format!(
+            "the voice was separated in {length:.1} s (`{model}`); the text of {voice} chunks there is from the voice, of {mix} \
+             from the whole sound"
+        ));
+    }
     lines
 }
 
 /// Says what is wrong with a path before the pipeline takes it for a failing disk, or waits at a pipe.
-fn check_file(file: &Path) -> Result<(), String> {
+pub(super) fn check_file(file: &Path) -> Result<(), String> {
     let cannot_be_read = |error: std::io::Error| format!("cannot be read: {error}");
     if !std::fs::metadata(file).map_err(cannot_be_read)?.is_file() {
         return Err("is not a file; give the recordings themselves".to_owned());

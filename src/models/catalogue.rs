@@ -12,6 +12,7 @@ use super::download::Order;
 use super::entries::{EMBEDDED, Entries, Entry, HubFile, id_of_file, printable};
 use super::shelf::{self, Found, Shelf};
 use crate::asr::quantize::WeightType;
+use crate::separation::parameters::Parameters;
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -27,6 +28,10 @@ pub enum Role {
     SpeakerEmbedding,
     /// How an encoder's voices are compared: tables in the safetensors format.
     SpeakerComparison,
+    /// Voices out of music: MDX-Net or the first of Spleeter's networks, in ONNX form.
+    VocalSeparation,
+    /// A further network that one of those needs.
+    VocalSeparationPart,
 }
 
 impl Role {
@@ -38,6 +43,8 @@ impl Role {
             Self::SpeakerSegmentation => "speaker-segmentation",
             Self::SpeakerEmbedding => "speaker-embedding",
             Self::SpeakerComparison => "speaker-comparison",
+            Self::VocalSeparation => "vocal-separation",
+            Self::VocalSeparationPart => "vocal-separation-part",
         }
     }
 
@@ -49,6 +56,7 @@ impl Role {
             Self::SpeakerSegmentation => "telling speakers apart",
             Self::SpeakerEmbedding => "describing voices",
             Self::SpeakerComparison => "comparing voices",
+            Self::VocalSeparation | Self::VocalSeparationPart => "separating voices from music",
         }
     }
 }
@@ -78,6 +86,10 @@ pub struct ModelSpec {
     pub chunk_max_ms: Option<u64>,
     /// Whether the encoder may hear just the chunk instead of 30 s; models not trained for it lose words.
     pub short_context: bool,
+    /// How a model of role `VocalSeparation` works.
+    pub separation: Option<Parameters>,
+    /// Ids of the models without which it is no use.
+    pub needs: Vec<String>,
     /// One sentence for `diarist models list`.
     pub description: String,
 }
@@ -309,7 +321,7 @@ impl Catalogue {
         self.entries.models.iter().find(|entry| {
             let is_pinned_elsewhere =
                 file.revision != "main" && Some(&file.revision) != entry.revision.as_ref();
-            entry.repo.as_ref() == Some(&file.repo) && entry.file == file.file && !is_pinned_elsewhere
+            entry.repo.as_ref() == Some(&file.repo) && entry.remote() == file.file && !is_pinned_elsewhere
         })
     }
 
@@ -403,6 +415,8 @@ fn spec_of_entry(entry: &Entry, found: Option<&Found>) -> ModelSpec {
         chunk_target_ms: entry.chunk_target_ms,
         chunk_max_ms: entry.chunk_max_ms,
         short_context: entry.short_context,
+        separation: entry.separation.clone(),
+        needs: entry.needs.clone(),
         description: entry.description.clone(),
     }
 }
@@ -421,6 +435,8 @@ fn spec_of_file(id: &str, found: &Found) -> ModelSpec {
         chunk_target_ms: None,
         chunk_max_ms: None,
         short_context: false,
+        separation: None,
+        needs: Vec::new(),
         description: "A Whisper model found in the folder of models".to_owned(),
     }
 }
@@ -444,7 +460,7 @@ fn order_of_entry(entry: &Entry) -> Result<Order, ModelError> {
         local_name: entry.file.clone(),
         repo: repo.clone(),
         revision: revision.clone(),
-        file: entry.file.clone(),
+        file: entry.remote().to_owned(),
         size: entry.size,
         sha256: entry.sha256.clone(),
     })
@@ -603,6 +619,19 @@ mod tests {
         assert!(order.sha256.is_some());
         let other = catalogue.order("ggerganov/whisper.cpp@abc/ggml-tiny.bin").expect("an order");
         assert_eq!((other.sha256, other.revision.as_str()), (None, "abc"));
+    }
+
+    #[test]
+    fn a_file_may_have_another_name_on_the_hub() {
+        let room = room();
+        let catalogue = Catalogue::open(&room.options).expect("a catalogue");
+        let order = catalogue.order("spleeter-2stems").expect("an order");
+        assert_eq!((&*order.local_name, &*order.file), ("spleeter-2stems-vocals.onnx", "vocals.onnx"));
+        let spec = catalogue.find("spleeter-2stems").expect("known");
+        assert_eq!(spec.needs, ["spleeter-2stems-accompaniment"]);
+        let part = catalogue.order(&spec.needs[0]).expect("an order");
+        assert_eq!((&part.repo, &*part.file), (&order.repo, "accompaniment.onnx"));
+        assert!(matches!(spec.separation, Some(Parameters::Spleeter(_))));
     }
 
     #[test]

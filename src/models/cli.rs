@@ -60,7 +60,7 @@ fn table(head: [&str; 4], rows: &[[String; 4]]) -> String {
     std::iter::once(line(head)).chain(body).collect()
 }
 
-/// Fetches a model with a progress bar, and gives the path of its file. `name` may also be a file of the
+/// Fetches a model, and first those that it needs, with progress bars, and gives the path of its file. `name` may also be a file of the
 /// hub in full: `owner/repo/file.bin`, `owner/repo:file.bin`.
 ///
 /// # Errors
@@ -70,6 +70,9 @@ pub fn pull_with_bar(
     catalogue: &Catalogue,
     options: &ModelsOptions,
 ) -> Result<PathBuf, ModelError> {
+    for part in catalogue.find(name).map(|spec| spec.needs).unwrap_or_default() {
+        pull_with_bar(&part, catalogue, options)?;
+    }
     // A sound model that comes with the program need not, and cannot, be fetched.
     let order = match (catalogue.order(name), path(catalogue, name)) {
         (Err(_), Ok(path)) => return Ok(path),
@@ -228,7 +231,7 @@ mod tests {
         let (_folder, options, catalogue) = catalogue();
         let mut lines = Vec::new();
         assert!(verify(&catalogue, &[], &mut |line| lines.push(line.to_owned())).expect("readable"));
-        assert_eq!(lines.len(), 7, "{lines:?}");
+        assert_eq!(lines.len(), 8, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains(": sound, SHA-256 ")), "{lines:?}");
         for name in [
             "diarist-micro-en",
@@ -237,6 +240,7 @@ mod tests {
             "segmentation-3.0",
             "ge2e",
             "ge2e-lda",
+            "voice-band",
             "whisper-1",
         ] {
             let path = path(&catalogue, name).expect("installed");
@@ -276,5 +280,12 @@ mod tests {
         let (_folder, options, catalogue) = catalogue();
         let error = pull_with_bar("tiny", &catalogue, &options).expect_err("offline").to_string();
         assert!(error.contains("DIARIST_OFFLINE"), "{error}");
+    }
+
+    #[test]
+    fn what_a_model_needs_is_pulled_first() {
+        let (_folder, options, catalogue) = catalogue();
+        let error = pull_with_bar("spleeter-2stems", &catalogue, &options).expect_err("offline").to_string();
+        assert!(error.contains("`spleeter-2stems-accompaniment`"), "{error}");
     }
 }

@@ -5,6 +5,7 @@
 
 use super::ModelError;
 use super::catalogue::Role;
+use crate::separation::parameters::Parameters;
 
 /// The catalogue that comes with the program.
 pub const EMBEDDED: &str = include_str!("../../models/catalogue.toml");
@@ -32,6 +33,11 @@ pub struct Entry {
     pub repo: Option<String>,
     /// Commit or branch on the hub.
     pub revision: Option<String>,
+    /// Path in the repository where it is not `file`.
+    pub remote: Option<String>,
+    /// Ids of the models without which it is no use; they are pulled with it.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// Size in bytes.
     pub size: Option<u64>,
     /// SHA-256 in lower-case hexadecimal.
@@ -51,8 +57,17 @@ pub struct Entry {
     /// Whether the encoder may hear less than 30 s.
     #[serde(default)]
     pub short_context: bool,
+    /// How a model of role `vocal-separation` works; it has one.
+    pub separation: Option<Parameters>,
     /// One sentence.
     pub description: String,
+}
+
+impl Entry {
+    /// Path in the repository on the hub.
+    pub fn remote(&self) -> &str {
+        self.remote.as_deref().unwrap_or(&self.file)
+    }
 }
 
 /// All of `catalogue.toml`.
@@ -195,6 +210,13 @@ mod tests {
             assert!(entry.sha1.iter().all(|hash| hash.len() == 40 && is_hex(hash)), "{}", entry.id);
             assert!(entry.licence.is_some() && !entry.description.is_empty(), "{}", entry.id);
             assert!(is_plain_segment(&entry.file), "{}", entry.id);
+            assert_eq!(entry.separation.is_some(), entry.role == Role::VocalSeparation, "{}", entry.id);
+            assert!(entry.remote().split('/').all(is_plain_segment), "{}", entry.id);
+            assert!(
+                entry.needs.iter().all(|id| id_for(id).is_some_and(|found| found == *id)),
+                "{}",
+                entry.id
+            );
             if entry.repo.is_none() {
                 assert!(entry.size.is_some() && entry.sha256.is_some(), "{} ships unverified", entry.id);
             }

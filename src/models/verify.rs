@@ -152,6 +152,8 @@ mod tests {
             chunk_target_ms: None,
             chunk_max_ms: None,
             short_context: false,
+            separation: None,
+            needs: Vec::new(),
             description: String::new(),
         }
     }

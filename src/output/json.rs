@@ -12,7 +12,8 @@ use serde::{Serialize, Serializer};
 use crate::language::Language;
 use crate::time::{SampleIndex, TimeSpan};
 use crate::transcript::{
-    Conversation, Coverage, DroppedText, Segment, SpeakerId, Task, Transcript, Warning, Word,
+    Conversation, Coverage, DroppedText, Segment, SourceCounts, SpeakerId, Task, Transcript, VocalSeparation,
+    Warning, Word,
 };
 
 use super::labels::Labels;
@@ -84,6 +85,9 @@ pub fn verbose_json(reading: &Reading<'_>, options: &RenderOptions, out: &mut dy
         /// An extension: text that was left out.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         dropped: Vec<DroppedBody<'a>>,
+        /// An extension: where the voice was separated, if it was anywhere.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        separation: Option<SeparationBody<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<WarningBody<'a>>,
     }
@@ -106,6 +110,7 @@ pub fn verbose_json(reading: &Reading<'_>, options: &RenderOptions, out: &mut dy
             language_probability: transcript.language_probability.filter(|_| is_transcription),
             coverage: transcript.coverage.as_ref().map(CoverageBody::of),
             dropped: transcript.dropped.iter().map(DroppedBody::of).collect(),
+            separation: transcript.separation.as_ref().map(SeparationBody::of),
             warnings: warnings(transcript),
         },
         out,
@@ -153,6 +158,8 @@ pub fn turns(conversation: &Conversation, embeddings: bool, out: &mut dyn Write)
         speakers: Vec<SpeakerBody<'a>>,
         turns: Vec<TurnBody<'a>>,
         usage: Usage,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        separation: Option<SeparationBody<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<WarningBody<'a>>,
     }
@@ -187,6 +194,7 @@ pub fn turns(conversation: &Conversation, embeddings: bool, out: &mut dyn Write)
         speakers: speakers.collect(),
         turns: turns.collect(),
         usage: Usage::of_duration(conversation.duration),
+        separation: conversation.separation.as_ref().map(SeparationBody::of),
         warnings: conversation.warnings.iter().map(WarningBody::of).collect(),
     };
     write_json(&body, out)
@@ -432,6 +440,33 @@ impl CoverageBody {
             covered_seconds: seconds(coverage.covered),
             redecoded_chunks: coverage.redecoded_chunks,
             uncovered: coverage.uncovered.iter().map(SpanBody::of).collect(),
+        }
+    }
+}
+
+/// Where the voice was separated from what plays under it, and in which sound the text was heard.
+#[derive(Serialize)]
+struct SeparationBody<'a> {
+    model: &'a str,
+    seconds: f64,
+    regions: Vec<SpanBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks: Option<ChunksBody>,
+}
+
+#[derive(Serialize)]
+struct ChunksBody {
+    voice: usize,
+    mix: usize,
+}
+
+impl<'a> SeparationBody<'a> {
+    fn of(separation: &'a VocalSeparation) -> Self {
+        Self {
+            model: &separation.model,
+            seconds: seconds(separation.samples),
+            regions: separation.regions.iter().map(SpanBody::of).collect(),
+            chunks: separation.chunks.map(|SourceCounts { voice, mix }| ChunksBody { voice, mix }),
         }
     }
 }
@@ -779,6 +814,26 @@ mod tests {
         );
         assert!(written(true).contains("\"known\":true,\"embedding\":[0.6,0.8]"));
         assert!(written(true).contains("\"known\":false}"), "a voice that was heard too little has none");
+    }
+
+    #[test]
+    fn separation_is_told_of_where_it_was_done() {
+        let separation = |chunks| VocalSeparation {
+            model: "kim-vocal-2".to_owned(),
+            samples: 24_000,
+            regions: vec![TimeSpan::new(0, 16_000), TimeSpan::new(32_000, 40_000)],
+            chunks,
+        };
+        let mut talk = hello();
+        assert!(!verbose_json(&talk, &RenderOptions::default()).contains("separation"));
+        talk.separation = Some(separation(Some(SourceCounts { voice: 3, mix: 1 })));
+        let body = verbose_json(&talk, &RenderOptions::default());
+        let regions = "\"regions\":[{\"start\":0.0,\"end\":1.0},{\"start\":2.0,\"end\":2.5}]";
+        let told = format!("\"separation\":{{\"model\":\"kim-vocal-2\",\"seconds\":1.5,{regions}");
+        assert!(body.contains(&format!("{told},\"chunks\":{{\"voice\":3,\"mix\":1}}}}")), "{body}");
+        let conversation = Conversation { separation: Some(separation(None)), ..Conversation::default() };
+        let turns = crate::output::render_turns(&conversation, crate::output::TurnsFormat::Json, None, false);
+        assert!(turns.body.contains(&format!("{told}}}")), "{}", turns.body);
     }
 
     #[test]

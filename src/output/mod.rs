@@ -298,6 +298,7 @@ pub(crate) mod samples {
             known_names: Vec::new(),
             dropped: Vec::new(),
             coverage: None,
+            separation: None,
             prompt_tokens: 0,
             warnings: Vec::new(),
         }

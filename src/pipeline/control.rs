@@ -12,6 +12,8 @@ use crate::transcript::Segment;
 pub enum Stage {
     /// File to 16 kHz spool.
     Decode,
+    /// Separating the voice from what plays under it; runs beside the stages around it.
+    Separation,
     /// Voice activity and chunks.
     Vad,
     /// Language detection over several windows.
@@ -29,6 +31,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Decode => "decode",
+            Self::Separation => "separation",
             Self::Vad => "vad",
             Self::Language => "language",
             Self::Asr => "asr",
@@ -41,6 +44,7 @@ impl Stage {
     pub(super) fn span(self) -> tracing::Span {
         match self {
             Self::Decode => tracing::debug_span!("decode"),
+            Self::Separation => tracing::debug_span!("separation"),
             Self::Vad => tracing::debug_span!("vad"),
             Self::Language => tracing::debug_span!("language"),
             Self::Asr => tracing::debug_span!("asr"),

@@ -6,6 +6,7 @@ use crate::diarization::DiarizationError;
 use crate::error::ErrorKind;
 use crate::models::ModelError;
 use crate::scratch::ScratchError;
+use crate::separation::SeparationError;
 use crate::vad::VadError;
 
 /// Why a request ended without a transcript.
@@ -42,6 +43,9 @@ pub enum PipelineError {
     /// Speakers could not be told apart.
     #[error(transparent)]
     Diarization(DiarizationError),
+    /// The voice could not be separated from what plays under it.
+    #[error(transparent)]
+    Separation(SeparationError),
     /// The temporary file that holds a long transcript failed.
     #[error(transparent)]
     Storage(#[from] ScratchError),
@@ -58,6 +62,7 @@ impl PipelineError {
             Self::Asr(error) => error.kind(),
             Self::Reference { .. } => ErrorKind::InvalidRequest,
             Self::Diarization(error) => error.kind(),
+            Self::Separation(error) => error.kind(),
             Self::Storage(error) => error.kind(),
         }
     }
@@ -69,6 +74,15 @@ impl From<DiarizationError> for PipelineError {
             DiarizationError::Reference { index, reason } => Self::Reference { index, reason },
             DiarizationError::Audio(error) => Self::Audio(error),
             error => Self::Diarization(error),
+        }
+    }
+}
+
+impl From<SeparationError> for PipelineError {
+    fn from(error: SeparationError) -> Self {
+        match error {
+            SeparationError::Audio(error) => Self::Audio(error),
+            error => Self::Separation(error),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::asr::AsrError;
 use crate::time::{Chunk, samples_to_seconds};
-use crate::transcript::{Coverage, DroppedText, Warning};
+use crate::transcript::{Coverage, DroppedText, SourceCounts, Warning};
 
-use super::review::{ReviewChecks, Reviewed};
+use super::review::{ReviewChecks, Reviewed, Source};
 
 /// Most entries of each list, so that a day of nonsense costs no memory; the log has them all.
 const MAX_LISTED: usize = 10_000;
@@ -20,6 +20,8 @@ pub struct Findings {
     pub coverage: Option<Coverage>,
     failures: Vec<Warning>,
     redecoded_chunks: usize,
+    /// Which sound the text of separated chunks was heard in.
+    pub sources: SourceCounts,
     unlisted: usize,
 }
 
@@ -31,6 +33,7 @@ impl Findings {
             coverage: checks.coverage.then(Coverage::default),
             failures: Vec::new(),
             redecoded_chunks: 0,
+            sources: SourceCounts::default(),
             unlisted: 0,
         }
     }
@@ -38,6 +41,11 @@ impl Findings {
     /// Takes in the next chunk's.
     pub fn add(&mut self, reviewed: Reviewed) {
         self.redecoded_chunks += usize::from(reviewed.heard_again);
+        match reviewed.chosen {
+            Some(Source::Voice) => self.sources.voice += 1,
+            Some(Source::Mix) => self.sources.mix += 1,
+            None => {}
+        }
         for dropped in reviewed.dropped {
             tracing::info!(
                 start = samples_to_seconds(dropped.span.start),
@@ -130,6 +138,7 @@ mod tests {
             speech: 10_000 * uncovered as u64,
             uncovered: vec![TimeSpan::new(0, 4_000); uncovered],
             heard_again: true,
+            chosen: Some(Source::Mix),
         }
     }
 
@@ -138,6 +147,7 @@ mod tests {
         let mut findings = Findings::new(ReviewChecks { guard: true, coverage: true });
         findings.add(reviewed(2, 1));
         findings.add(reviewed(MAX_LISTED, 0));
+        assert_eq!(findings.sources, SourceCounts { voice: 0, mix: 2 });
         let coverage = findings.coverage.as_ref().unwrap();
         assert_eq!(coverage.speech, 10_000 * (MAX_LISTED as u64 + 2));
         assert_eq!(coverage.covered, 6_000 * (MAX_LISTED as u64 + 2));

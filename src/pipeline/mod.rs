@@ -5,7 +5,8 @@
 //! is heard again and what is left out, `findings` gathers that, `control` carries cancel,
 //! progress and finished segments. Where a request asks who speaks (`speakers`), voices are told apart `beside` all that: `known`
 //! reads the clips of known ones, `speech_map` spares it the silence, and `merge` (with `floor` and `smoothing`) gives
-//! words to speakers. Blocking; called from a pipeline thread, never from an async one.
+//! words to speakers. Where the voice is to be heard by itself (`vocals`), `separating` writes it down beside decoding
+//! (`voice_writer`). Blocking; called from a pipeline thread, never from an async one.
 
 mod beside;
 pub mod control;
@@ -19,15 +20,19 @@ pub mod plan;
 mod recognise;
 mod review;
 mod scan;
+mod separating;
 mod smoothing;
 pub mod speakers;
 mod speech_map;
+mod vocals;
+mod voice_writer;
 
 pub use control::{Control, Event, Stage};
 pub use error::PipelineError;
 pub use plan::{Chunking, PipelineOptions, Request};
 pub use review::ReviewChecks;
 pub use speakers::{DiarizationOutcome, DiarizationRequest, KnownSpeaker, SpeakerOptions, lent};
+pub use vocals::{LentSeparator, SeparationMode, SeparatorFactory, lent_separator};
 
 /// Parts of a request, for the rooms above.
 pub use crate::asr::engine::Priority;
@@ -38,20 +43,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::asr::engine::EnginePool;
-use crate::audio::decoding::{Decoding, Done};
+use crate::audio::decoding::Done;
 use crate::audio::{AudioError, PcmSpool};
 use crate::diarization::{Diarization, DiarizationError};
 use crate::error::ErrorKind;
 use crate::models::manager::{Lease, ModelManager};
 use crate::telemetry::metrics::WorkMetrics;
-use crate::time::{SampleIndex, ms_to_samples};
-use crate::transcript::Transcript;
+use crate::time::{SampleIndex, ms_to_samples, samples_to_seconds};
+use crate::transcript::{Transcript, VocalSeparation, Warning};
 use crate::vad::{VadError, VoiceActivityDetector};
 use beside::{Diarized, Listener, beside};
 use plan::Plan;
 use recognise::Recording;
 use speakers::DiarizerFactory;
 use speech_map::SpeechMap;
+use vocals::{Separation, Tracks};
 
 /// How much is decoded before a recording counts as sound, or all of a shorter one. What is no audio, or of a kind
 /// that nobody can decode, has shown itself by then.
@@ -76,6 +82,7 @@ pub struct Pipeline {
     models: Arc<ModelManager<EnginePool>>,
     vad_factory: VadFactory,
     diarizers: Option<DiarizerFactory>,
+    separators: Option<SeparatorFactory>,
     idle_vads: Mutex<Vec<Box<dyn VoiceActivityDetector>>>,
     metrics: WorkMetrics,
 }
@@ -88,12 +95,25 @@ impl Pipeline {
         vad_factory: VadFactory,
     ) -> Self {
         let metrics = WorkMetrics::default();
-        Self { options, models, vad_factory, diarizers: None, idle_vads: Mutex::default(), metrics }
+        Self {
+            options,
+            models,
+            vad_factory,
+            diarizers: None,
+            separators: None,
+            idle_vads: Mutex::default(),
+            metrics,
+        }
     }
 
     /// The same, able to tell speakers apart.
     pub fn with_diarizers(self, diarizers: DiarizerFactory) -> Self {
         Self { diarizers: Some(diarizers), ..self }
+    }
+
+    /// The same, able to separate voices from what plays under them.
+    pub fn with_separators(self, separators: SeparatorFactory) -> Self {
+        Self { separators: Some(separators), ..self }
     }
 
     /// The same, counting what it does.
@@ -136,30 +156,33 @@ impl Pipeline {
         let listener = request.speakers.as_ref();
         let listener = listener.map(|speakers| self.listener(speakers, control)).transpose()?;
         let engine = self.lease(request)?;
+        let separation = self.separation(request.separation)?;
         let (mut clock, start) = (StageClock::new(self.metrics.clone()), Instant::now());
         let plan = Plan::new(request, &self.options, &engine)?;
 
-        let audio = self.options.audio.clone();
-        let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
+        let audio = &self.options.audio;
+        let (decoding, tracks) = vocals::start(&request.source, audio, &control.cancel, separation)?;
         let mut vad = self.vad()?;
-        let spool = Arc::clone(decoding.spool());
         let mut recognise = |map: Option<&SpeechMap>| {
-            let recording = Recording { spool: &spool, vad: vad.as_mut(), map };
+            let recording = Recording { tracks: &tracks, vad: vad.as_mut(), map };
             let heard = hear(&plan, &engine, recording, control, &mut clock);
             if heard.is_err() {
                 decoding.stop();
+                control.cancel.cancel();
             }
             heard
         };
         let (heard, diarized) = match &listener {
             None => (recognise(None), None),
             Some(listener) => {
-                let (heard, diarized) = beside(listener, &spool, &control.cancel, |map| recognise(Some(map)));
+                let (heard, diarized) =
+                    beside(listener, tracks.clearest(), &control.cancel, |map| recognise(Some(map)));
                 (heard, Some(diarized))
             }
         };
-        let results = first_cause(heard, decoding.finish(), diarized);
-        let (mut transcript, done, diarized) = self.all_heard(results, &spool, asked)?;
+        let decoded = decoding.finish().map_err(|error| tracks.cause(error));
+        let results = first_cause(heard, decoded, diarized);
+        let (mut transcript, done, diarized) = self.all_heard(results, &tracks, asked)?;
         self.give_back(vad);
         if let Some((diarization, took)) = diarized {
             clock.put(Stage::Diarization, took);
@@ -168,7 +191,9 @@ impl Pipeline {
                 || speakers::attribute(transcript, diarization, names, plan.attribution, &plan.scratch);
             transcript = clock.time(Stage::Merge, attribute)?;
         }
-        clock.put_first(Stage::Decode, done.took);
+        clock.put_decoding(done.took, tracks.took());
+        let unlisted = transcript.separation.as_mut().and_then(|separation| self.separated(separation));
+        transcript.warnings.extend(unlisted);
         self.metrics.transcribed(&engine.spec().id, transcript.duration, start.elapsed());
         transcript.warnings.splice(0..0, plan.warnings.into_iter().chain(done.decoded.warnings));
         Ok(Outcome { transcript, timings: clock.timings })
@@ -181,25 +206,30 @@ impl Pipeline {
     ) -> Result<DiarizationOutcome, PipelineError> {
         let control = asked.part();
         let listener = self.listener(&request.speakers, &control)?;
+        let separation = self.separation(request.separation)?;
         let mut clock = StageClock::new(self.metrics.clone());
-        let audio = self.options.audio.clone();
-        let decoding = Decoding::start(request.source.clone(), audio, &control.cancel)?;
-        let spool = Arc::clone(decoding.spool());
-        let heard = wait_until_sound(&spool, &control).and_then(|()| {
+        let audio = &self.options.audio;
+        let (decoding, tracks) = vocals::start(&request.source, audio, &control.cancel, separation)?;
+        let heard = wait_until_sound(&tracks.mix, &control).and_then(|()| {
             // Voice activity alone would cost as much as it spares.
-            let diarized: Diarized = listener.listen(&spool, None, &control.cancel);
+            let diarized: Diarized = listener.listen(tracks.clearest(), None, &control.cancel);
             Ok(diarized?)
         });
         if heard.is_err() {
             decoding.stop();
+            control.cancel.cancel();
         }
-        let results = first_cause(heard, decoding.finish(), None);
-        let ((diarization, took), done, _) = self.all_heard(results, &spool, asked)?;
-        clock.put_first(Stage::Decode, done.took);
+        let decoded = decoding.finish().map_err(|error| tracks.cause(error));
+        let results = first_cause(heard, decoded, None);
+        let ((diarization, took), done, _) = self.all_heard(results, &tracks, asked)?;
+        clock.put_decoding(done.took, tracks.took());
         clock.put(Stage::Diarization, took);
         let mut conversation =
-            speakers::conversation(diarization, request.speakers.known_names(), spool.len());
+            speakers::conversation(diarization, request.speakers.known_names(), tracks.mix.len());
         conversation.warnings = done.decoded.warnings;
+        conversation.separation = tracks.account(None);
+        let unlisted = conversation.separation.as_mut().and_then(|separation| self.separated(separation));
+        conversation.warnings.extend(unlisted);
         Ok(DiarizationOutcome { conversation, timings: clock.timings })
     }
 
@@ -207,15 +237,34 @@ impl Pipeline {
     fn all_heard<T>(
         &self,
         results: Result<Results<T>, PipelineError>,
-        spool: &PcmSpool,
+        tracks: &Tracks,
         asked: &Control,
     ) -> Result<Results<T>, PipelineError> {
-        self.metrics.received(spool.len());
-        if let Some(error) = spool.take_failure() {
-            return Err(error.into());
+        self.metrics.received(tracks.mix.len());
+        if let Some(error) = tracks.take_failure() {
+            return Err(error);
         }
         let results = results?;
         if asked.cancel.is_cancelled() { Err(AudioError::Cancelled.into()) } else { Ok(results) }
+    }
+
+    /// What separates the voice, if the request or the settings want that.
+    fn separation(&self, asked: Option<SeparationMode>) -> Result<Option<Separation>, PipelineError> {
+        Separation::lend(self.separators.as_ref(), asked.unwrap_or(self.options.separation))
+    }
+
+    /// Counts what was separated, and makes it fit an answer.
+    fn separated(&self, separation: &mut VocalSeparation) -> Option<Warning> {
+        self.metrics.separated(separation.samples);
+        tracing::info!(
+            model = separation.model,
+            seconds = samples_to_seconds(separation.samples),
+            regions = separation.regions.len(),
+            chunks_of_voice = separation.chunks.map(|chunks| chunks.voice),
+            chunks_of_mix = separation.chunks.map(|chunks| chunks.mix),
+            "the voice was separated"
+        );
+        vocals::bound(separation)
     }
 
     /// Who tells the speakers of a request apart, knowing the voices that have names.
@@ -284,7 +333,7 @@ fn hear(
     control: &Control,
     clock: &mut StageClock,
 ) -> Result<Transcript, PipelineError> {
-    wait_until_sound(recording.spool, control)?;
+    wait_until_sound(&recording.tracks.mix, control)?;
     recognise::recognise(plan, engine, recording, control, clock)
 }
 
@@ -302,15 +351,14 @@ type Results<T> = (T, Done, Option<(Diarization, Duration)>);
 /// stage that fails stops the others; each then ends as cancelled, which says nothing.
 fn first_cause<T>(
     heard: Result<T, PipelineError>,
-    decoded: Result<Done, AudioError>,
+    decoded: Result<Done, PipelineError>,
     diarized: Option<Diarized>,
 ) -> Result<Results<T>, PipelineError> {
     match (heard, decoded, diarized.transpose()) {
         (Ok(heard), Ok(decoded), Ok(diarized)) => Ok((heard, decoded, diarized)),
         (heard, decoded, diarized) => {
-            let decoded = decoded.err().map(PipelineError::from);
             let diarized = diarized.err().map(PipelineError::from);
-            let mut errors: Vec<_> = decoded.into_iter().chain(heard.err()).chain(diarized).collect();
+            let mut errors: Vec<_> = decoded.err().into_iter().chain(heard.err()).chain(diarized).collect();
             let cause = errors.iter().position(|error| error.kind() != ErrorKind::Cancelled);
             Err(errors.swap_remove(cause.unwrap_or(0)))
         }
@@ -334,6 +382,14 @@ impl StageClock {
     fn put_first(&mut self, stage: Stage, took: Duration) {
         self.metrics.stage(stage.name(), took);
         self.timings.insert(0, (stage, took));
+    }
+
+    /// Notes how long the decoder's thread was at work, and how much of that it was separating, before all others.
+    fn put_decoding(&mut self, took: Duration, separating: Option<Duration>) {
+        if let Some(separating) = separating {
+            self.put_first(Stage::Separation, separating);
+        }
+        self.put_first(Stage::Decode, took.saturating_sub(separating.unwrap_or_default()));
     }
 
     /// Notes a stage that kept its own time beside the others.
@@ -371,7 +427,7 @@ mod tests {
     use crate::asr::AsrError;
 
     fn kind(heard: Result<(), PipelineError>, decoded: Result<Done, AudioError>) -> ErrorKind {
-        first_cause(heard, decoded, None).unwrap_err().kind()
+        first_cause(heard, decoded.map_err(PipelineError::from), None).unwrap_err().kind()
     }
 
     #[test]
@@ -384,7 +440,9 @@ mod tests {
         assert_eq!(kind(Err(cancelled().into()), Err(cancelled())), ErrorKind::Cancelled);
         assert_eq!(kind(Ok(()), Err(too_long())), ErrorKind::AudioTooLong);
 
-        let with = |heard, decoded, diarized| first_cause::<()>(heard, decoded, Some(Err(diarized)));
+        let with = |heard, decoded: Result<Done, AudioError>, diarized| {
+            first_cause::<()>(heard, decoded.map_err(PipelineError::from), Some(Err(diarized)))
+        };
         let stopped = || DiarizationError::Audio(cancelled());
         let broken = || DiarizationError::Model("broken".into());
         let error = with(Err(cancelled().into()), Err(cancelled()), broken()).unwrap_err();

@@ -13,6 +13,7 @@ use crate::vad::{ChunkOptions, VadOptions};
 use super::PipelineError;
 use super::review::ReviewChecks;
 use super::speakers::{Attribution, SpeakerOptions};
+use super::vocals::SeparationMode;
 
 /// What holds for every request unless it says otherwise.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct PipelineOptions {
     pub checks: ReviewChecks,
     /// How speakers are told apart.
     pub diarization: DiarizationOptions,
+    /// When voices are separated from what plays under them.
+    pub separation: SeparationMode,
 }
 
 /// How the recording is cut (`chunking_strategy`).
@@ -76,6 +79,8 @@ pub struct Request {
     pub coverage: Option<bool>,
     /// What is said of the speakers, or `None` not to tell them apart.
     pub speakers: Option<SpeakerOptions>,
+    /// When the voice is separated from what plays under it, or `None` as configured.
+    pub separation: Option<SeparationMode>,
 }
 
 impl Request {
@@ -98,6 +103,7 @@ impl Request {
             guard: None,
             coverage: None,
             speakers: None,
+            separation: None,
         }
     }
 }

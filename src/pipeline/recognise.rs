@@ -19,6 +19,7 @@ use super::plan::Plan;
 use super::review::{Case, Hearing, Review, Reviewed, Step};
 use super::scan::{ChunkScan, Found, Polled};
 use super::speech_map::SpeechMap;
+use super::vocals::Tracks;
 use super::{Control, Event, PipelineError, Stage, StageClock};
 
 /// How much of a recording is listened to for its language, from the first speech on: so much is decoded within
@@ -33,8 +34,8 @@ const WARMER: f32 = 0.4;
 
 /// What is listened to, and by whom speech is found in it.
 pub struct Recording<'a> {
-    /// The sound.
-    pub spool: &'a Arc<PcmSpool>,
+    /// The sound, and the voice in it by itself if that was asked for.
+    pub tracks: &'a Tracks,
     /// Reset before every use.
     pub vad: &'a mut dyn VoiceActivityDetector,
     /// Told where speech may be, for others.
@@ -49,7 +50,8 @@ pub fn recognise(
     control: &Control,
     clock: &mut StageClock,
 ) -> Result<Transcript, PipelineError> {
-    let Recording { spool, vad, map } = recording;
+    let Recording { tracks, vad, map } = recording;
+    let spool = tracks.clearest();
     let session = engine.session(control.cancel.clone(), plan.priority);
     let mut scan = ChunkScan::new(spool, vad, (plan.vad, plan.chunks), &control.cancel).telling(map);
     let (language, language_probability) = match plan.language {
@@ -65,7 +67,7 @@ pub fn recognise(
     let run = Run {
         plan,
         session,
-        spool,
+        tracks,
         control,
         options: DecodingOptions { language, ..plan.decoding.clone() },
         limit: if plan.condition_on_previous_text { 1 } else { 2 * engine.workers() + 1 },
@@ -87,6 +89,7 @@ pub fn recognise(
     let mut heard = run.drain(scan, clock)?;
     heard.count_until(spool.len());
     heard.findings.log();
+    let separation = tracks.account(Some(heard.findings.sources));
     Ok(Transcript {
         task: plan.decoding.task,
         language,
@@ -100,6 +103,7 @@ pub fn recognise(
         text_tokens: heard.text_tokens,
         warnings: heard.findings.warnings(),
         coverage: heard.findings.coverage,
+        separation,
         dropped: heard.findings.dropped,
     })
 }
@@ -157,7 +161,7 @@ fn reader(spool: &Arc<PcmSpool>, heard: Condensed) -> ReadSamples {
 struct Run<'a> {
     plan: &'a Plan,
     session: Session<'a>,
-    spool: &'a Arc<PcmSpool>,
+    tracks: &'a Tracks,
     control: &'a Control,
     options: DecodingOptions,
     /// Most chunks given to the engine and not yet stitched.
@@ -233,6 +237,7 @@ impl Run<'_> {
             earliest: self.submitted_until.min(chunk.span.start),
             longest: ms_to_samples(self.plan.chunks.max_ms),
             max_pause: self.plan.chunks.max_pause(),
+            is_separated: self.tracks.differ_in(chunk.span),
         };
         self.submitted_until = chunk.span.end;
         let prompt = if self.plan.condition_on_previous_text {
@@ -251,7 +256,7 @@ impl Run<'_> {
     /// Gives the engine what the review of chunk `index` wants to hear.
     fn submit(&self, index: usize) {
         let Waiting { review, prompt, .. } = &self.waiting[index - self.next_index];
-        let Hearing { warmer, prompted, .. } = review.hearing();
+        let Hearing { warmer, prompted, source, .. } = review.hearing();
         let chunk = review.chunk();
         let options = DecodingOptions {
             // The seam of overlapping chunks is found by words.
@@ -264,7 +269,7 @@ impl Run<'_> {
             },
             ..self.options.clone()
         };
-        self.session.submit(index, reader(self.spool, review.heard()), Arc::new(options));
+        self.session.submit(index, reader(self.tracks.of(source), review.heard()), Arc::new(options));
     }
 
     fn text_so_far(&self) -> String {
@@ -337,7 +342,7 @@ impl Run<'_> {
         let ready = self.stitcher.push(&chunk, segments);
         self.accept(ready)?;
         self.count_until(chunk.owned.end);
-        let progress = Event::Progress { done: chunk.owned.end, total: self.spool.total() };
+        let progress = Event::Progress { done: chunk.owned.end, total: self.tracks.clearest().total() };
         self.control.emit(progress);
         Ok(())
     }

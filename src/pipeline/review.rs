@@ -54,6 +54,15 @@ pub struct ReviewChecks {
     pub coverage: bool,
 }
 
+/// Which sound of a recording is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The voice by itself, as far as it was separated.
+    Voice,
+    /// Everything.
+    Mix,
+}
+
 /// A stretch to be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hearing {
@@ -63,12 +72,14 @@ pub struct Hearing {
     pub warmer: bool,
     /// Whether the prompt is given.
     pub prompted: bool,
+    /// In which sound.
+    pub source: Source,
 }
 
 impl Hearing {
     /// A chunk's first hearing, as the request asks for it.
-    fn first(span: TimeSpan) -> Self {
-        Self { span, warmer: false, prompted: true }
+    fn first(span: TimeSpan, source: Source) -> Self {
+        Self { span, warmer: false, prompted: true, source }
     }
 }
 
@@ -95,6 +106,8 @@ pub struct Reviewed {
     pub uncovered: Vec<TimeSpan>,
     /// Whether anything was decoded again.
     pub heard_again: bool,
+    /// Which sound the text was heard in, where the chunk was heard in both.
+    pub chosen: Option<Source>,
 }
 
 /// What is known of a chunk before it is heard.
@@ -111,6 +124,8 @@ pub struct Case {
     pub longest: SampleIndex,
     /// What pauses are shortened to before they are heard, in samples; `None` where they are heard whole.
     pub max_pause: Option<SampleIndex>,
+    /// Whether its voice was separated anywhere, so that there are two sounds to choose from.
+    pub is_separated: bool,
 }
 
 impl Case {
@@ -127,10 +142,17 @@ pub struct Review {
     hearing: Hearing,
     dropped: Vec<DroppedText>,
     heard_again: bool,
+    /// The sound in which everything but the comparison is heard.
+    source: Source,
+    chosen: Option<Source>,
 }
 
 enum State {
     First,
+    /// The voice has been heard, and the mix is to be compared with it.
+    Mix {
+        voice: Vec<Segment>,
+    },
     Second {
         first: Vec<Segment>,
         reason: Reason,
@@ -157,8 +179,17 @@ enum Reason {
 impl Review {
     /// Begins with the chunk as it was cut.
     pub fn new(case: Case, checks: ReviewChecks) -> Self {
-        let hearing = Hearing::first(case.chunk.span);
-        Self { case, checks, state: State::First, hearing, dropped: Vec::new(), heard_again: false }
+        let source = Source::Voice;
+        Self {
+            hearing: Hearing::first(case.chunk.span, source),
+            case,
+            checks,
+            state: State::First,
+            dropped: Vec::new(),
+            heard_again: false,
+            source,
+            chosen: None,
+        }
     }
 
     /// The chunk under review.
@@ -184,7 +215,9 @@ impl Review {
     /// Takes the text of `hearing`, on the clock of the recording; `prompt` is what the chunk was given.
     pub fn take(&mut self, heard: Vec<Segment>, prompt: &str) -> Step {
         match std::mem::replace(&mut self.state, State::First) {
+            State::First if self.case.is_separated => self.hear_mix(heard),
             State::First => self.after_first(heard, prompt),
+            State::Mix { voice } => self.after_both(voice, heard, prompt),
             State::Second { first, reason } => self.after_second(first, reason, heard, prompt),
             State::Gaps { segments, left, found: None } => self.after_gap(segments, left, heard),
             State::Gaps { segments, left, found: Some(found) } => {
@@ -197,12 +230,38 @@ impl Review {
     /// no text to go on with.
     pub fn fail(&mut self, prompt: &str) -> Step {
         match std::mem::replace(&mut self.state, State::First) {
+            State::Mix { voice } => self.after_first(voice, prompt),
             State::Second { first, .. } => self.look_for_gaps(first),
             state => {
                 self.state = state;
                 self.take(Vec::new(), prompt)
             }
         }
+    }
+
+    /// Separation may have hurt the voice: the mix is heard in the same way.
+    fn hear_mix(&mut self, voice: Vec<Segment>) -> Step {
+        self.hearing = Hearing::first(self.case.chunk.span, Source::Mix);
+        self.state = State::Mix { voice };
+        Step::Hear
+    }
+
+    /// Goes on with the likelier text, and with the sound that it was heard in.
+    fn after_both(&mut self, voice: Vec<Segment>, mix: Vec<Segment>, prompt: &str) -> Step {
+        let is_voice = self.trust(&voice, prompt) >= self.trust(&mix, prompt);
+        let (source, heard) = if is_voice { (Source::Voice, voice) } else { (Source::Mix, mix) };
+        (self.source, self.chosen) = (source, Some(source));
+        self.hearing = Hearing::first(self.case.chunk.span, source);
+        self.after_first(heard, prompt)
+    }
+
+    /// How far a hearing is believed; comparable. Some text before none, since both were heard where somebody speaks;
+    /// then what the guard has no doubts about, for nothing is likelier to a recogniser than a circle that it is in; then
+    /// the mean log probability.
+    fn trust(&self, heard: &[Segment], prompt: &str) -> (bool, bool, f32) {
+        let said = heard.iter().any(|segment| !guard::is_blank(segment) && !segment.text.trim().is_empty());
+        let is_clean = !self.checks.guard || guard::suspicions(heard, &self.evidence(prompt)).is_empty();
+        (said, is_clean, mean_logprob(heard))
     }
 
     fn after_first(&mut self, heard: Vec<Segment>, prompt: &str) -> Step {
@@ -212,7 +271,12 @@ impl Review {
         let first = self.without_blanks(heard);
         let Some(reason) = self.reason_for_second(&first, prompt) else { return self.look_for_gaps(first) };
         let is_suspicious = reason == Reason::Suspicious;
-        let hearing = Hearing { span: self.recut(), warmer: is_suspicious, prompted: !is_suspicious };
+        let hearing = Hearing {
+            span: self.recut(),
+            warmer: is_suspicious,
+            prompted: !is_suspicious,
+            source: self.source,
+        };
         self.state = State::Second { first, reason };
         self.hear(hearing)
     }
@@ -287,7 +351,7 @@ impl Review {
         let Some(gap) = left.front() else { return self.done(segments) };
         let span = gap.widened(ms_to_samples(GAP_PADDING_MS)).clamped(self.case.chunk.span);
         self.state = State::Gaps { segments, left, found: None };
-        self.hear(Hearing { span, warmer: false, prompted: false })
+        self.hear(Hearing { span, warmer: false, prompted: false, source: self.source })
     }
 
     /// A gap was heard by itself. What a recogniser says there is not to be trusted at once, for it heard
@@ -311,6 +375,7 @@ impl Review {
             span: TimeSpan::new(span.start + margin, span.end - margin),
             warmer: true,
             prompted: false,
+            source: self.source,
         })
     }
 
@@ -343,6 +408,7 @@ impl Review {
             speech: bare.iter().map(TimeSpan::len).sum(),
             uncovered,
             heard_again: self.heard_again,
+            chosen: self.chosen,
         })
     }
 
@@ -403,6 +469,14 @@ impl Review {
 /// The lowest mean log probability of a chunk's windows; 0 for no text.
 fn logprob(segments: &[Segment]) -> f32 {
     segments.iter().map(|segment| segment.avg_logprob).fold(0.0, f32::min)
+}
+
+/// The mean log probability of all tokens; a segment without tokens counts as one. 0 for no text.
+fn mean_logprob(segments: &[Segment]) -> f32 {
+    let weight = |segment: &Segment| segment.tokens.len().max(1) as f32;
+    let tokens: f32 = segments.iter().map(weight).sum();
+    let sum: f32 = segments.iter().map(|segment| segment.avg_logprob * weight(segment)).sum();
+    if tokens > 0.0 { sum / tokens } else { 0.0 }
 }
 
 /// Recognisers that write capitals begin a sentence with one.
@@ -492,7 +566,106 @@ mod tests {
             earliest: 8 * SECOND,
             longest: 30 * SECOND,
             max_pause: Some(SECOND),
+            is_separated: false,
         }
+    }
+
+    /// The same, where the voice was separated.
+    fn separated_case(end: f64) -> Case {
+        Case { is_separated: true, ..case(end) }
+    }
+
+    fn likely(text: &str, avg_logprob: f32) -> Vec<Segment> {
+        vec![Segment { avg_logprob, ..segment(10.3, 13.7, text) }]
+    }
+
+    #[test]
+    fn a_separated_chunk_is_heard_in_both_sounds_and_the_likelier_text_counts() {
+        for (voice, mix, chosen) in
+            [(-0.2, -0.3, Source::Voice), (-0.3, -0.2, Source::Mix), (-0.2, -0.2, Source::Voice)]
+        {
+            let mut review = Review::new(separated_case(14.0), ALL);
+            assert_eq!(review.hearing(), Hearing::first(span(10.0, 14.0), Source::Voice));
+            let second = hear(&mut review, likely(" The voice.", voice));
+            assert_eq!(second, Hearing::first(span(10.0, 14.0), Source::Mix));
+            assert!(!review.is_first(), "the voice's text stands if this fails");
+            let reviewed = done(review.take(likely(" The mix.", mix), ""));
+            let text = if chosen == Source::Voice { " The voice." } else { " The mix." };
+            assert_eq!((texts(&reviewed), reviewed.chosen), (vec![text], Some(chosen)));
+            assert!(!reviewed.heard_again, "to compare is not to doubt");
+        }
+    }
+
+    #[test]
+    fn tokens_count_alike_however_they_lie_in_segments() {
+        let token = || crate::transcript::Token { id: 1, bytes: b"x".to_vec(), logprob: -0.1 };
+        let of = |count: usize, avg_logprob| Segment {
+            tokens: std::iter::repeat_with(token).take(count).collect(),
+            avg_logprob,
+            ..segment(10.3, 13.7, " text")
+        };
+        assert!((mean_logprob(&[of(9, -0.1), of(1, -1.1)]) + 0.2).abs() < 1e-6);
+        assert_eq!((mean_logprob(&[of(0, -0.5)]), mean_logprob(&[])), (-0.5, 0.0));
+    }
+
+    #[test]
+    fn some_text_counts_before_none_and_a_circle_after_everything_else() {
+        let circle = vec![segment(10.0, 14.0, &" Thank you all.".repeat(8))];
+        let dot = vec![Segment { no_speech_prob: 0.95, ..segment(10.0, 14.0, " .") }];
+        let unsure = || likely(" Please open the window.", -0.5);
+        for (voice, mix, chosen) in [
+            (Vec::new(), unsure(), Source::Mix),
+            (unsure(), Vec::new(), Source::Voice),
+            (dot, unsure(), Source::Mix),
+            (circle, unsure(), Source::Mix),
+        ] {
+            let mut review = Review::new(separated_case(14.0), ALL);
+            hear(&mut review, voice);
+            let reviewed = done(review.take(mix, ""));
+            assert_eq!(texts(&reviewed), [" Please open the window."]);
+            assert_eq!((reviewed.chosen, reviewed.dropped), (Some(chosen), vec![]));
+        }
+    }
+
+    #[test]
+    fn all_later_hearings_are_in_the_sound_that_was_chosen() {
+        for (voice, mix, chosen) in [(-0.3, -0.9, Source::Voice), (-0.9, -0.3, Source::Mix)] {
+            let mut review = Review::new(separated_case(20.0), ALL);
+            let first = |logprob| {
+                let words = spoken(" One two", &[(10.3, 10.5), (11.0, 12.0), (19.0, 19.5)]);
+                vec![Segment { avg_logprob: logprob, ..words }]
+            };
+            hear(&mut review, first(voice));
+            let gap = hear(&mut review, first(mix));
+            assert_eq!((gap.span, gap.source), (span(12.2, 18.8), chosen));
+            let proof = hear(&mut review, vec![segment(12.6, 18.4, " and a half")]);
+            assert_eq!((proof.source, proof.warmer), (chosen, true));
+        }
+        // A circle in both: the second hearing, too, is in the likelier one.
+        let circle = |logprob| {
+            vec![Segment { avg_logprob: logprob, ..segment(10.0, 20.0, &" Thank you all.".repeat(8)) }]
+        };
+        let mut review = Review::new(separated_case(20.0), ALL);
+        hear(&mut review, circle(-0.2));
+        let again = hear(&mut review, circle(-0.1));
+        assert_eq!((again.source, again.warmer), (Source::Mix, true));
+    }
+
+    #[test]
+    fn a_mix_that_cannot_be_heard_leaves_the_voice() {
+        let mut review = Review::new(separated_case(14.0), ALL);
+        hear(&mut review, likely(" The voice.", -0.4));
+        let reviewed = done(review.fail(""));
+        assert_eq!((texts(&reviewed), reviewed.chosen), (vec![" The voice."], None));
+    }
+
+    #[test]
+    fn without_the_guard_only_the_probability_decides() {
+        let off = ReviewChecks { guard: false, coverage: false };
+        let mut review = Review::new(separated_case(14.0), off);
+        hear(&mut review, likely(&" Thank you all.".repeat(8), -0.1));
+        let reviewed = done(review.take(likely(" Please open the window.", -0.2), ""));
+        assert_eq!(reviewed.chosen, Some(Source::Voice));
     }
 
     /// Takes what was heard; gives what is to be heard next.
@@ -529,7 +702,10 @@ mod tests {
         let mut review = Review::new(case(20.0), ALL);
         let circle = segment(10.0, 20.0, &" Thank you all.".repeat(8));
         let hearing = hear(&mut review, vec![circle]);
-        assert_eq!(hearing, Hearing { span: span(9.0, 20.0), warmer: true, prompted: false });
+        assert_eq!(
+            hearing,
+            Hearing { span: span(9.0, 20.0), warmer: true, prompted: false, source: Source::Voice }
+        );
         let reviewed = done(review.take(vec![segment(10.0, 20.0, " We will begin now.")], ""));
         assert_eq!(texts(&reviewed), [" We will begin now."]);
         assert_eq!(reviewed.dropped.len(), 1);
@@ -622,7 +798,7 @@ mod tests {
         assert_eq!(texts(&done(overlapping().take(vec![within.clone()], ""))), [" weather is fine."]);
         let mut review = overlapping();
         let hearing = hear(&mut review, vec![Segment { avg_logprob: -0.7, ..within }]);
-        assert_eq!(hearing, Hearing { span: span(10.5, 14.0), warmer: false, prompted: true });
+        assert_eq!(hearing, Hearing::first(span(10.5, 14.0), Source::Voice));
         let reviewed = done(review.take(vec![segment(10.5, 13.7, " The leather is mine.")], ""));
         assert_eq!(texts(&reviewed), [" The leather is mine."]);
         assert_eq!(reviewed.chunk, Chunk { span: span(10.5, 14.0), owned: span(11.0, 14.0) });
@@ -638,7 +814,7 @@ mod tests {
         ] {
             let mut review = Review::new(case(12.0), ALL);
             let hearing = hear(&mut review, vec![segment(10.0, 12.0, " weather is fine.")]);
-            assert_eq!(hearing, Hearing { span: span(9.0, 12.0), warmer: false, prompted: true });
+            assert_eq!(hearing, Hearing::first(span(9.0, 12.0), Source::Voice));
             let second = if second.is_empty() { vec![] } else { vec![segment(9.2, 12.0, second)] };
             assert_eq!(texts(&done(review.take(second, ""))), [kept]);
         }

@@ -17,6 +17,7 @@ use crate::time::SampleIndex;
 use crate::transcript::{Conversation, Segment, Segments, Speaker, Transcript};
 
 use super::merge::{Cast, Merger};
+use super::vocals::SeparationMode;
 use super::{PipelineError, Stage};
 
 /// What a request says about the speakers.
@@ -79,6 +80,8 @@ pub struct DiarizationRequest {
     pub source: AudioSource,
     /// What is known of the speakers.
     pub speakers: SpeakerOptions,
+    /// When the voice is separated from what plays under it, or `None` as configured.
+    pub separation: Option<SeparationMode>,
 }
 
 /// A finished request for who spoke when.
@@ -188,5 +191,12 @@ pub(super) fn conversation(
 ) -> Conversation {
     let named = |voice: Voice| Speaker { name: voice.name, embedding: voice.embedding };
     let speakers = diarization.voices.into_iter().map(named).collect();
-    Conversation { duration, turns: diarization.turns, speakers, known_names, warnings: Vec::new() }
+    Conversation {
+        duration,
+        turns: diarization.turns,
+        speakers,
+        known_names,
+        separation: None,
+        warnings: Vec::new(),
+    }
 }

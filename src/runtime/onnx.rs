@@ -13,7 +13,7 @@ use ort::editor::Model;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
-use ort::value::{Outlet, TensorRef, TensorRefMut};
+use ort::value::{Outlet, TensorElementType, TensorRef, TensorRefMut, ValueType};
 
 use super::cpu;
 
@@ -132,6 +132,25 @@ impl OnnxRuntime {
         Ok(SharedSession { session: self.session_of(model, path)? })
     }
 
+    /// As `shared_session_of`, for a network so large that each run takes `threads` threads: that of the caller and
+    /// those of the session, for which runs at the same time wait.
+    ///
+    /// # Errors
+    /// `Model` when it is not a model.
+    pub fn wide_session_of(
+        &self,
+        model: &[u8],
+        path: &Path,
+        threads: usize,
+    ) -> Result<SharedSession, OnnxError> {
+        let unusable = |reason: String| unusable_model(path, &reason);
+        let builder = self.builder().map_err(unusable)?;
+        let mut builder =
+            builder.with_intra_threads(threads.max(1)).map_err(|error| unusable(error.to_string()))?;
+        let session = builder.commit_from_memory(model).map_err(|error| unusable(error.to_string()))?;
+        Ok(SharedSession { session })
+    }
+
     fn build_session(&self, model: &[u8]) -> Result<Session, String> {
         self.builder()?.commit_from_memory(model).map_err(|error| error.to_string())
     }
@@ -156,6 +175,9 @@ impl OnnxRuntime {
     }
 }
 
+/// The shape that a network tells of an input or output: see `SharedSession::shapes`.
+pub type Told = Option<Vec<i64>>;
+
 /// A session that any number of threads run at the same time on one copy of the weights.
 ///
 /// `ort` asks for `&mut Session` because some accelerators are not safe to share. On the processor ONNX Runtime
@@ -173,6 +195,21 @@ impl SharedSession {
             outlets.iter().map(Outlet::name).collect()
         }
         (names(self.session.inputs()), names(self.session.outputs()))
+    }
+
+    /// Shapes of the inputs and of the outputs, in the order of their names: -1 for an axis of any length, and `None`
+    /// for what is not a tensor of 32-bit numbers.
+    pub fn shapes(&self) -> (Vec<Told>, Vec<Told>) {
+        fn shape(outlet: &Outlet) -> Told {
+            match outlet.dtype() {
+                ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => Some(shape.to_vec()),
+                _ => None,
+            }
+        }
+        (
+            self.session.inputs().iter().map(shape).collect(),
+            self.session.outputs().iter().map(shape).collect(),
+        )
     }
 
     /// Runs the model on named `inputs`; the results are written into the named `outputs`.

@@ -1,7 +1,19 @@
 //! Voices out of music: splits a recording's sound into what is sung or said and what plays under it.
 //!
 //! Knows nothing of text, requests or formats. A `VocalSeparator` is one loaded model; it hears windows of a fixed
-//! length. Read next: `stream`, which runs one over a recording of any length.
+//! length. `parameters` says what a catalogue must know of one; `mdx` and `spleeter` are the two families; `stft`
+//! (with `reflect`) is what both hear through; `music` says where that is worth the while. Read next: `stream`, which runs one over a recording of any length.
+
+pub mod halves;
+pub mod mdx;
+pub mod music;
+pub mod parameters;
+pub mod reflect;
+pub mod spleeter;
+pub mod stft;
+pub mod stream;
+
+use std::sync::Arc;
 
 use crate::audio::AudioError;
 use crate::error::ErrorKind;
@@ -33,6 +45,21 @@ pub trait VocalSeparator: Send + Sync {
     fn separate(&self, mix: &[Vec<f32>], voice: &mut [Vec<f32>]) -> Result<(), SeparationError>;
 }
 
+/// A separator as the model manager keeps it.
+pub struct LoadedSeparator(Arc<dyn VocalSeparator>);
+
+impl LoadedSeparator {
+    /// Of a loaded model.
+    pub fn new(separator: Arc<dyn VocalSeparator>) -> Self {
+        Self(separator)
+    }
+
+    /// The separator itself, for a `VoiceStream`. Whoever holds it keeps the model's lease as long.
+    pub fn shared(&self) -> Arc<dyn VocalSeparator> {
+        Arc::clone(&self.0)
+    }
+}
+
 /// Why a voice could not be separated.
 #[derive(Debug, thiserror::Error)]
 pub enum SeparationError {
@@ -42,6 +69,9 @@ pub enum SeparationError {
     /// The network failed while running.
     #[error("vocal separation failed: {0}")]
     Engine(String),
+    /// What was separated could not be written.
+    #[error("{0}")]
+    Output(String),
     /// The recording could not be read or written, or the request was cancelled.
     #[error(transparent)]
     Audio(#[from] AudioError),
@@ -52,7 +82,7 @@ impl SeparationError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Model(_) => ErrorKind::ModelUnusable,
-            Self::Engine(_) => ErrorKind::Internal,
+            Self::Engine(_) | Self::Output(_) => ErrorKind::Internal,
             Self::Audio(error) => error.kind(),
         }
     }

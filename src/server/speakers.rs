@@ -2,9 +2,9 @@
 //!
 //! A diarization model goes by the name of its encoder; the other parts follow from it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::model_file::read;
 use crate::diarization::embedding::SpeakerEmbedder;
 use crate::diarization::embedding::ge2e::Ge2eEmbedder;
 use crate::diarization::embedding::wespeaker::WespeakerEmbedder;
@@ -14,7 +14,6 @@ use crate::diarization::{DiarizationEngine, DiarizationError, tables};
 use crate::models::ModelError;
 use crate::models::catalogue::{Catalogue, ModelSpec, ModelsOptions, Role};
 use crate::models::manager::{Loaded, ModelManager};
-use crate::models::verify::check_before_loading;
 use crate::runtime::device::available_cores;
 
 /// The segmentation network of every diarization model: its first layer, and the rest.
@@ -102,20 +101,4 @@ fn load(
         [&filters, &segmentation, &comparison, &network].map(|file| file.bytes.len() as u64).iter().sum();
     let engine = DiarizationEngine::new(Box::new(segmenter), embedder, Arc::clone(places));
     Ok(Loaded { value: Arc::new(engine), memory_bytes })
-}
-
-struct ModelFile {
-    bytes: Vec<u8>,
-    path: PathBuf,
-}
-
-/// Reads a model's file once, so that what was checked is what is loaded.
-fn read(spec: &ModelSpec) -> Result<ModelFile, ModelError> {
-    check_before_loading(spec)?;
-    let path = spec.path.clone().ok_or_else(|| ModelError::NotInstalled { id: spec.id.clone() })?;
-    let bytes = std::fs::read(&path).map_err(|error| ModelError::Unusable {
-        id: spec.id.clone(),
-        reason: format!("its file cannot be read ({error})"),
-    })?;
-    Ok(ModelFile { bytes, path })
 }

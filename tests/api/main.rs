@@ -10,6 +10,7 @@ mod malformed;
 mod metrics;
 mod models;
 mod routes;
+mod separation;
 mod speakers;
 mod stopping;
 mod stream;

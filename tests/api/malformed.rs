@@ -170,6 +170,12 @@ fn cases() -> Vec<Case> {
         ("too many beams", with(&[("beam_size", "9")]), 400, Some("beam_size")),
         ("a priority of one's own", with(&[("priority", "urgent")]), 400, Some("priority")),
         ("two priorities", with(&[("priority", "low"), ("priority", "high")]), 400, Some("priority")),
+        (
+            "separation now and then",
+            with(&[("vocal_separation", "sometimes")]),
+            400,
+            Some("vocal_separation"),
+        ),
         ("half a beam", with(&[("beam_size", "1.5")]), 400, Some("beam_size")),
         (
             "conditioning on perhaps",

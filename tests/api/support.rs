@@ -13,14 +13,14 @@ use diarist::models::ModelError;
 use diarist::models::catalogue::{ModelSpec, Role};
 use diarist::models::manager::{ModelState, ModelStatus};
 use diarist::pipeline::{
-    Control, DiarizationOutcome, DiarizationRequest, Event, Outcome, PipelineError, Request, SpeakerOptions,
-    Stage,
+    Control, DiarizationOutcome, DiarizationRequest, Event, Outcome, PipelineError, Request, SeparationMode,
+    SpeakerOptions, Stage,
 };
 use diarist::scratch::Scratch;
 use diarist::time::{TimeSpan, seconds_to_samples};
 use diarist::transcript::{
-    Conversation, Coverage, DropReason, DroppedText, Segment, Segments, Speaker, SpeakerId, SpeakerTurn,
-    Task, Token, Transcript, Word,
+    Conversation, Coverage, DropReason, DroppedText, Segment, Segments, SourceCounts, Speaker, SpeakerId,
+    SpeakerTurn, Task, Token, Transcript, VocalSeparation, Word,
 };
 use serde_json::Value;
 
@@ -91,6 +91,14 @@ fn coverage() -> Coverage {
     Coverage { speech: 32_000, covered: 24_000, redecoded_chunks: 1, uncovered: vec![gap] }
 }
 
+/// What requests are told whose voice is separated.
+fn separation(mode: Option<SeparationMode>, chunks: Option<SourceCounts>) -> Option<VocalSeparation> {
+    mode.filter(|mode| *mode != SeparationMode::Off)?;
+    let region = TimeSpan::new(seconds_to_samples(1.0), seconds_to_samples(2.5));
+    let model = "kim-vocal-2".to_owned();
+    Some(VocalSeparation { model, samples: region.len(), regions: vec![region], chunks })
+}
+
 impl Backend for FakeBackend {
     fn run(&self, request: &Request, control: &Control) -> Result<Outcome, PipelineError> {
         let bytes = std::fs::read(&request.source.path).expect("the upload lies where the request says");
@@ -140,6 +148,7 @@ impl Backend for FakeBackend {
                 known_names: Vec::new(),
                 dropped: if request.guard == Some(true) { vec![dropped()] } else { Vec::new() },
                 coverage: (request.coverage == Some(true)).then(coverage),
+                separation: separation(request.separation, Some(SourceCounts { voice: 2, mix: 1 })),
                 prompt_tokens: 0,
                 warnings: Vec::new(),
             },
@@ -170,6 +179,7 @@ impl Backend for FakeBackend {
             conversation.turns = vec![turn(0.0, 1.25, 0), turn(1.0, 2.5, 1), turn(2.5, 3.7, 0)];
             conversation.speakers = speakers(&request.speakers);
         }
+        conversation.separation = separation(request.separation, None);
         let timings =
             vec![(Stage::Decode, Duration::from_millis(2)), (Stage::Diarization, Duration::from_millis(3))];
         Ok(DiarizationOutcome { conversation, timings })
@@ -267,6 +277,8 @@ fn spec(id: &str) -> ModelSpec {
         chunk_target_ms: None,
         chunk_max_ms: None,
         short_context: false,
+        separation: None,
+        needs: Vec::new(),
         description: String::new(),
     }
 }

@@ -10,5 +10,7 @@ mod packing;
 mod panics;
 mod scenes;
 mod sentences;
+mod separation;
+mod songs;
 mod speakers;
 mod support;

@@ -291,8 +291,11 @@ fn what_is_no_recording_is_told_and_not_the_interruption() {
     std::fs::write(&path, b"this is not a recording, whatever its name says").unwrap();
     let error = stage.pipeline.run(&diarized(&path), &Control::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UndecodableAudio);
-    let request =
-        DiarizationRequest { source: AudioSource { path, name: None }, speakers: SpeakerOptions::default() };
+    let request = DiarizationRequest {
+        source: AudioSource { path, name: None },
+        speakers: SpeakerOptions::default(),
+        separation: None,
+    };
     let error = stage.pipeline.diarize(&request, &Control::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UndecodableAudio);
 }
@@ -346,6 +349,7 @@ fn turns_can_be_had_without_text() {
     let request = DiarizationRequest {
         source: AudioSource { path: fixture("audio/dialogue.flac"), name: None },
         speakers: SpeakerOptions::default(),
+        separation: None,
     };
     let conversation = stage.pipeline.diarize(&request, &Control::default()).unwrap().conversation;
     assert_eq!((conversation.turns.len(), conversation.speakers.len()), (10, 2));

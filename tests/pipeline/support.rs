@@ -182,16 +182,27 @@ pub struct Peak {
 
 /// Transcribes `recording` with the built program into `folder`, as `verbose_json` with these flags besides.
 pub fn transcribe_watched(recording: &Path, folder: &Path, flags: &[&str]) -> Peak {
-    let process = Command::new(env!("CARGO_BIN_EXE_diarist"))
+    let process = program()
         .args(["transcribe", "--quiet", "--format", "verbose-json"])
         .args(flags)
         .arg("--output-dir")
         .arg(folder)
         .arg(recording)
-        .stdin(Stdio::null())
         .spawn()
         .unwrap();
     watch(process)
+}
+
+/// The built program.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diarist"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A process's own memory at this moment, in KiB; 0 where the system does not tell.
+pub fn anonymous_kib(process: u32) -> u64 {
+    kib(&std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default(), "RssAnon:")
 }
 
 /// Waits for `process` to end well and watches its memory.

@@ -120,6 +120,23 @@ fn while_speech_is_recognised() {
 }
 
 #[test]
+fn while_voices_are_separated() {
+    let server = narrow(&["separation=on", "separation_model=voice-band"]);
+    let speech = speech();
+    for leave in BOTH {
+        let mut stream = server.send(&speech, &[("stream", "true")]);
+        read_until(&mut stream, "HTTP/1.1 200");
+        leaves_nothing(&server, "separation beside recognition, as a stream", leave, stream);
+
+        let stream = server.send_for_turns(&speech, &[]);
+        // The upload, the decoded sound, and the voice.
+        eventually("it is at work", || server.open_files() >= 3);
+        leaves_nothing(&server, "separation", leave, stream);
+    }
+    assert!(server.transcribe(&hello(), &[]).text.contains(SAID));
+}
+
+#[test]
 fn while_speakers_are_told_apart() {
     let (server, speech) = (narrow(&[]), speech());
     for leave in BOTH {

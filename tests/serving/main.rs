@@ -1,9 +1,10 @@
-//! The built program as a server: how it ends, what it does for clients that leave, who spoke when, TLS, and what its log never shows.
+//! The built program as a server: how it ends, what it does for clients that leave, who spoke when, music, TLS, and what its log never shows.
 
 #[path = "../support/command.rs"]
 mod command;
 mod leaving;
 mod secrets;
+mod separation;
 mod speakers;
 mod stopping;
 mod support;

@@ -10,7 +10,7 @@ use crate::api::error::{ApiError, shown};
 use crate::error::ErrorKind;
 use crate::language::Language;
 use crate::output::{RenderOptions, ResponseFormat, TurnsFormat, UsageKind};
-use crate::pipeline::{Chunking, Priority, Request, VadOptions};
+use crate::pipeline::{Chunking, Priority, Request, SeparationMode, VadOptions};
 use crate::transcript::{Task, Warning};
 
 use super::fields::{Fields, ObjectField};
@@ -52,6 +52,8 @@ pub struct SpeechRequest {
 pub struct TurnsRequest {
     /// What is said of the speakers.
     pub speakers: SpeakerFields,
+    /// When the voice is separated from what plays under it, or `None` as configured.
+    pub separation: Option<SeparationMode>,
     /// For the answer.
     pub format: TurnsFormat,
     /// Whether the answer holds what the voices are like.
@@ -82,6 +84,7 @@ pub fn parse_turns(fields: &Fields, ignored: &[String]) -> Result<TurnsRequest, 
     }
     Ok(TurnsRequest {
         speakers: speakers::speakers(fields)?,
+        separation: separation(fields)?,
         format,
         embeddings,
         priority: priority(fields)?,
@@ -145,6 +148,7 @@ pub fn parse(
         guard: boolean(fields, "guard")?,
         coverage: boolean(fields, "coverage")?,
         speakers: speakers.as_ref().map(|speakers| speakers.options.clone()),
+        separation: separation(fields)?,
         ..request
     };
     // Streams count tokens whatever the model: their schema knows nothing else.
@@ -386,6 +390,20 @@ fn priority(fields: &Fields) -> Result<Priority, ApiError> {
         let known = Priority::ALL.map(Priority::name).join("`, `");
         invalid("priority", format!("`{}` is no priority; use one of `{known}`", shown(name)))
     })
+}
+
+/// A mode by name; `true` and `false`, in any spelling, are `on` and `off`.
+fn separation(fields: &Fields) -> Result<Option<SeparationMode>, ApiError> {
+    const FIELD: &str = "vocal_separation";
+    let Some(text) = fields.text(FIELD)? else { return Ok(None) };
+    if let Some(mode) = SeparationMode::parse(&text.to_ascii_lowercase()) {
+        return Ok(Some(mode));
+    }
+    let flag = boolean(fields, FIELD).map_err(|_| {
+        let known = SeparationMode::ALL.map(SeparationMode::name).join("`, `");
+        invalid(FIELD, format!("`{FIELD}` must be one of `{known}`, not `{}`", shown(text)))
+    })?;
+    Ok(flag.map(|flag| if flag { SeparationMode::On } else { SeparationMode::Off }))
 }
 
 const CHUNKING: &str = "chunking_strategy";
@@ -682,6 +700,31 @@ mod tests {
         assert_eq!(turns(&[("response_format", "rttm")]).unwrap().format, TurnsFormat::Rttm);
         assert!(turns(&[("response_format", "srt")]).is_err());
         assert!(turns(&[("response_format", "rttm"), ("embeddings", "true")]).is_err());
+    }
+
+    #[test]
+    fn separation_is_a_mode_or_a_flag() {
+        use SeparationMode::{Auto, Off, On};
+        for (text, mode) in [
+            ("off", Some(Off)),
+            ("auto", Some(Auto)),
+            ("on", Some(On)),
+            ("AUTO", Some(Auto)),
+            ("true", Some(On)),
+            ("1", Some(On)),
+            ("False", Some(Off)),
+            ("null", None),
+            ("", None),
+        ] {
+            assert_eq!(parsed(&[("vocal_separation", text)]).request.separation, mode, "{text}");
+        }
+        assert_eq!(parsed(&[]).request.separation, None);
+        for text in ["sometimes", "2", "voice", "[\"on\"]"] {
+            assert_eq!(param(&[("vocal_separation", text)]), "vocal_separation", "{text}");
+        }
+        let mut fields = Fields::default();
+        fields.add("vocal_separation", "auto".to_owned());
+        assert_eq!(parse_turns(&fields, &[]).unwrap().separation, Some(Auto));
     }
 
     #[test]

@@ -29,12 +29,13 @@ pub struct WorkMetrics {
     dropped: CounterBy,
     gaps: Counter,
     uncovered: Seconds,
+    separated: Seconds,
 }
 
 impl Default for WorkMetrics {
     fn default() -> Self {
         let stages = SecondsBy::default();
-        for stage in ["decode", "vad", "language", "asr", "diarization", "merge"] {
+        for stage in ["decode", "separation", "vad", "language", "asr", "diarization", "merge"] {
             drop(stages.get_or_create(&[("stage", stage)]));
         }
         Self {
@@ -50,6 +51,7 @@ impl Default for WorkMetrics {
             dropped: counters("reason", &["loop", "rate", "silence", "prompt"]),
             gaps: Counter::default(),
             uncovered: Seconds::default(),
+            separated: Seconds::default(),
         }
     }
 }
@@ -88,7 +90,7 @@ impl WorkMetrics {
         );
         registry.register_with_unit(
             "stage",
-            "Wall time of the stages; asr is the wait for the engine, decode and diarization run beside the others",
+            "Wall time of the stages; asr is the wait for the engine, decode, separation and diarization run beside the others",
             Unit::Seconds,
             new.stages.clone(),
         );
@@ -116,6 +118,12 @@ impl WorkMetrics {
             Unit::Seconds,
             new.uncovered.clone(),
         );
+        registry.register_with_unit(
+            "audio_separated",
+            "Sound whose voice was separated from what plays under it",
+            Unit::Seconds,
+            new.separated.clone(),
+        );
         new
     }
 
@@ -140,6 +148,11 @@ impl WorkMetrics {
     /// So many more samples have their text.
     pub fn done(&self, samples: SampleIndex) {
         self.audio_done.inc_by(samples_to_seconds(samples));
+    }
+
+    /// The voice of so many samples was separated.
+    pub fn separated(&self, samples: SampleIndex) {
+        self.separated.inc_by(samples_to_seconds(samples));
     }
 
     /// A stage has worked so long.
