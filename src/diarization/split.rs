@@ -32,8 +32,10 @@ const STRIDE: SampleIndex = 10;
 const ANSWERS: usize = (WINDOW as usize - TAPS) / STRIDE as usize + 1;
 /// Answers of which the loudest goes on.
 const POOL: usize = 3;
-/// Answers that are made and kept together: 2.5 s, 1.3 MB.
-const TILE: usize = 4_000;
+/// What goes on of a filter's answers to a window.
+const FRAMES: usize = ANSWERS / POOL;
+/// Groups of `POOL` answers that are made and kept together: 2.5 s, 1.3 MB.
+const TILE: usize = 1_333;
 /// What the network adds to a window's variance.
 const EPSILON: f64 = 1e-5;
 
@@ -85,13 +87,25 @@ fn answers(filters: &Network, samples: &[f32]) -> Result<Vec<f32>, DiarizationEr
     Ok(out)
 }
 
-/// Samples that a tile hears.
-fn tile_length() -> usize {
-    (TILE - 1) * STRIDE as usize + TAPS
+/// The answers of each filter in rows: those whose numbers leave the same rest when they are divided by `POOL`.
+fn in_rows(answers: &[f32]) -> Vec<f32> {
+    let count = answers.len() / FILTERS;
+    let row = |of: &[f32], rest: usize| of.iter().skip(rest).step_by(POOL).copied().collect::<Vec<_>>();
+    answers.chunks_exact(count).flat_map(|of| (0..POOL).flat_map(move |rest| row(of, rest))).collect()
 }
 
-/// Some of the answers to one recording.
+/// Samples that a tile hears.
+fn tile_length() -> usize {
+    (TILE * POOL - 1) * STRIDE as usize + TAPS
+}
+
+/// Some of the answers to one recording, shape (`FILTERS`, `POOL`, `TILE`): of each filter first every third answer from the
+/// first on, then those from the second on, then from the third on. A window may begin with any of the three; so the
+/// answers that are compared always lie in rows.
 type Tile = Arc<Vec<f32>>;
+
+/// Three rows of answers, of which the loudest in each place goes on.
+type Rows = [Vec<f32>; POOL];
 
 /// The filters' answers to one recording, as far as windows need them now.
 struct SharedAnswers<'a> {
@@ -110,48 +124,58 @@ impl WindowSegmenter for SharedAnswers<'_> {
             self.loudest_of_tiles(start / STRIDE, window)?
         } else {
             // Between the places at which the filters have listened: nothing to share.
-            let own = answers(&self.segmenter.filters, window)?;
-            self.loudest(window, |filter, row| row.copy_from_slice(&own[filter * ANSWERS..][..ANSWERS]))
+            let own = in_rows(&answers(&self.segmenter.filters, window)?);
+            let place = |filter: usize, row: usize| (filter * POOL + row) * FRAMES;
+            self.loudest(window, |filter, rows| {
+                for (number, row) in rows.iter_mut().enumerate() {
+                    row.copy_from_slice(&own[place(filter, number)..][..FRAMES]);
+                }
+            })
         };
-        let frames = ANSWERS / POOL;
-        activity(&self.segmenter.rest, Tensor { shape: &[1, FILTERS, frames], values: &loudest })
+        activity(&self.segmenter.rest, Tensor { shape: &[1, FILTERS, FRAMES], values: &loudest })
     }
 }
 
 impl SharedAnswers<'_> {
     /// The loudest answers of a window whose first is answer `first` of the recording.
     fn loudest_of_tiles(&self, first: u64, window: &[f32]) -> Result<Vec<f32>, DiarizationError> {
-        let (size, end) = (TILE as u64, first + ANSWERS as u64);
+        let (pool, size) = (POOL as u64, TILE as u64);
         self.forget_before(first);
-        let tiles: Vec<Tile> =
-            (first / size..end.div_ceil(size)).map(|number| self.tile(number)).collect::<Result<_, _>>()?;
-        let skipped = (first % size) as usize;
-        Ok(self.loudest(window, |filter, row| {
-            let (mut skipped, mut left) = (skipped, row);
-            for tile in &tiles {
-                let piece = &tile[filter * TILE..][std::mem::take(&mut skipped)..TILE];
-                let (now, later) = left.split_at_mut(piece.len().min(left.len()));
-                now.copy_from_slice(&piece[..now.len()]);
-                left = later;
+        let oldest = first / pool / size;
+        let newest = (first + ANSWERS as u64 - 1) / pool / size;
+        let tiles: Vec<Tile> = (oldest..=newest).map(|number| self.tile(number)).collect::<Result<_, _>>()?;
+        Ok(self.loudest(window, |filter, rows| {
+            for (answer, row) in (first..).zip(rows) {
+                let place = (filter * POOL + (answer % pool) as usize) * TILE;
+                let mut skipped = (answer / pool - oldest * size) as usize;
+                let mut left = &mut row[..];
+                for tile in &tiles {
+                    let piece = &tile[place..place + TILE];
+                    let piece = &piece[skipped.min(TILE)..];
+                    skipped = skipped.saturating_sub(TILE);
+                    let (now, later) = left.split_at_mut(piece.len().min(left.len()));
+                    now.copy_from_slice(&piece[..now.len()]);
+                    left = later;
+                }
             }
         }))
     }
 
-    /// What goes on to the rest of the network, shape (`FILTERS`, `ANSWERS / POOL`). `fill` writes a filter's answers to
-    /// the window as it was recorded.
-    fn loudest(&self, window: &[f32], fill: impl Fn(usize, &mut [f32])) -> Vec<f32> {
+    /// What goes on to the rest of the network, shape (`FILTERS`, `FRAMES`). `fill` writes a filter's answers to the window
+    /// as it was recorded.
+    fn loudest(&self, window: &[f32], fill: impl Fn(usize, &mut Rows)) -> Vec<f32> {
         let loudness = Loudness::of(window);
-        let mut out = Vec::with_capacity(FILTERS * ANSWERS / POOL);
-        let mut row = vec![0.0; ANSWERS];
-        for (filter, (silence, unit)) in
-            std::iter::zip(&self.segmenter.silence, &self.segmenter.unit).enumerate()
-        {
-            fill(filter, &mut row);
+        let mut out = vec![0.0; FILTERS * FRAMES];
+        let mut rows: Rows = std::array::from_fn(|_| vec![0.0; FRAMES]);
+        let facts = std::iter::zip(&self.segmenter.silence, &self.segmenter.unit);
+        for ((filter, out), (silence, unit)) in out.chunks_exact_mut(FRAMES).enumerate().zip(facts) {
+            fill(filter, &mut rows);
             let (scale, shift) = loudness.line(*silence, *unit);
             let loud = |answer: f32| (scale * answer + shift).abs();
-            out.extend(
-                row.as_chunks::<POOL>().0.iter().map(|[a, b, c]| loud(*a).max(loud(*b)).max(loud(*c))),
-            );
+            let [first, second, third] = &rows;
+            for (out, ((a, b), c)) in out.iter_mut().zip(first.iter().zip(second).zip(third)) {
+                *out = loud(*a).max(loud(*b)).max(loud(*c));
+            }
         }
         out
     }
@@ -162,16 +186,16 @@ impl SharedAnswers<'_> {
         if let Some(tile) = &*slot {
             return Ok(Arc::clone(tile));
         }
-        let start = number * TILE as u64 * STRIDE;
+        let start = number * (TILE * POOL) as u64 * STRIDE;
         let samples = padded(self.sound, start as i64, tile_length());
-        let tile = Arc::new(answers(&self.segmenter.filters, &samples)?);
+        let tile = Arc::new(in_rows(&answers(&self.segmenter.filters, &samples)?));
         *slot = Some(Arc::clone(&tile));
         Ok(tile)
     }
 
     /// Windows come nearly in order; whoever is behind another thread by more than a window makes its tiles again.
     fn forget_before(&self, first: u64) {
-        let oldest = first.saturating_sub(ANSWERS as u64) / TILE as u64;
+        let oldest = first.saturating_sub(ANSWERS as u64) / (TILE * POOL) as u64;
         let mut tiles = self.tiles();
         *tiles = tiles.split_off(&oldest);
     }
@@ -190,8 +214,8 @@ struct Loudness {
 impl Loudness {
     fn of(window: &[f32]) -> Self {
         let count = window.len() as f64;
-        let mean = window.iter().map(|sample| f64::from(*sample)).sum::<f64>() / count;
-        let variance = window.iter().map(|sample| (f64::from(*sample) - mean).powi(2)).sum::<f64>() / count;
+        let mean = sum(window, |sample| sample) / count;
+        let variance = sum(window, |sample| (sample - mean).powi(2)) / count;
         Self { mean, deviation: (variance + EPSILON).sqrt() }
     }
 
@@ -202,4 +226,15 @@ impl Loudness {
         let shift = silence - (silence + self.mean * unit) / self.deviation;
         ((1.0 / self.deviation) as f32, shift as f32)
     }
+}
+
+/// The sum of `of` each sample, in several sums beside each other, which the processor takes at once.
+fn sum(samples: &[f32], of: impl Fn(f64) -> f64) -> f64 {
+    const LANES: usize = 16;
+    let (groups, rest) = samples.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for group in groups {
+        sums.iter_mut().zip(group).for_each(|(sum, sample)| *sum += of(f64::from(*sample)));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|sample| of(f64::from(*sample))).sum::<f64>()
 }
