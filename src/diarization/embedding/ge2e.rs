@@ -3,15 +3,16 @@
 //! The encoder hears partials of 1.6 s. Windows overlap, so partials lie on a grid of the recording, every 0.4 s, and
 //! each is heard once, whatever the step of the windows; with a window every second that is a third of the work of
 //! hearing each window by itself, at the same error. A window's speaker is the mean of the partials in which it speaks
-//! alone for at least four fifths.
+//! alone for at least four fifths; partials that are part of no such mean are not heard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CStr;
 use std::ops::Range;
 use std::path::Path;
 
 use super::{DIMENSIONS, HeardWindow, Horizon, SpeakerEmbedder, VoiceListener, unit};
 use crate::diarization::DiarizationError;
+use crate::diarization::activity::LOCAL_SPEAKERS;
 use crate::diarization::attribution::{Method, WindowNumbers};
 use crate::diarization::grid::{FRAMES, WINDOW};
 use crate::diarization::masks::{speakers, voice_mask};
@@ -128,8 +129,12 @@ struct GridListener<'a> {
 
 struct Partial {
     start: Frame,
-    vector: Box<[f32]>,
+    /// What it sounds like, once a voice is made of it.
+    vector: Option<Box<[f32]>>,
 }
+
+/// The partials that a voice is made of, by their places in the queue, and how much each counts.
+type Recipe = Vec<(usize, f32)>;
 
 impl VoiceListener for GridListener<'_> {
     fn hear(
@@ -143,13 +148,18 @@ impl VoiceListener for GridListener<'_> {
         }
         self.waiting.extend(windows);
         let spoken: Vec<Frame> = self.decide(horizon).filter(|start| self.holds_speech(*start)).collect();
-        let batches: Vec<&[Frame]> = spoken.chunks(BATCH).collect();
-        let vectors = team.map(&batches, |batch| self.embedder.hear(self.sound, batch))?;
-        let partials = spoken.iter().zip(vectors.into_iter().flatten());
-        self.partials.extend(partials.map(|(start, vector)| Partial { start: *start, vector }));
-        let finished = self.finish_windows(horizon);
+        self.partials.extend(spoken.into_iter().map(|start| Partial { start, vector: None }));
+        let finished = self.finish_windows(horizon).into_iter();
+        let finished: Vec<_> = finished.map(|window| (self.recipes(&window), window)).collect();
+        let recipes = finished.iter().flat_map(|(recipes, _)| recipes);
+        self.listen_to(recipes.flatten().map(|(place, _)| *place), team)?;
+        let numbers = finished.into_iter().map(|(recipes, window)| WindowNumbers {
+            activity: window.activity,
+            embeddings: recipes.map(|recipe| self.voice(&recipe)),
+        });
+        let numbers = numbers.collect();
         self.forget();
-        Ok(finished)
+        Ok(numbers)
     }
 }
 
@@ -174,13 +184,30 @@ impl GridListener<'_> {
         self.speech.count(start..start + PARTIAL as Frame) > MIN_SPEECH
     }
 
-    fn finish_windows(&mut self, horizon: Horizon) -> Vec<WindowNumbers> {
+    /// Hears those partials that have not been heard.
+    fn listen_to(
+        &mut self,
+        places: impl Iterator<Item = usize>,
+        team: &Team<'_>,
+    ) -> Result<(), DiarizationError> {
+        let unheard =
+            |place: &usize| self.partials.get(*place).is_some_and(|partial| partial.vector.is_none());
+        let wanted: Vec<usize> = places.filter(unheard).collect::<BTreeSet<_>>().into_iter().collect();
+        let starts: Vec<Frame> = wanted.iter().map(|place| self.partials[*place].start).collect();
+        let batches: Vec<&[Frame]> = starts.chunks(BATCH).collect();
+        let vectors = team.map(&batches, |batch| self.embedder.hear(self.sound, batch))?;
+        for (place, vector) in wanted.into_iter().zip(vectors.into_iter().flatten()) {
+            self.partials[place].vector = Some(vector);
+        }
+        Ok(())
+    }
+
+    fn finish_windows(&mut self, horizon: Horizon) -> Vec<HeardWindow> {
         let is_finished = |window: &HeardWindow| {
             matches!(horizon, Horizon::End(_)) || centres(window).end <= self.next_partial
         };
         let count = self.waiting.iter().take_while(|window| is_finished(window)).count();
-        let finished: Vec<_> = self.waiting.drain(..count).collect();
-        finished.into_iter().map(|window| self.numbers(window)).collect()
+        self.waiting.drain(..count).collect()
     }
 
     /// Lets go of what no window to come can need.
@@ -192,38 +219,40 @@ impl GridListener<'_> {
         self.speech.forget_before(self.next_partial);
     }
 
-    fn numbers(&self, window: HeardWindow) -> WindowNumbers {
-        let mut numbers = WindowNumbers::default();
+    fn recipes(&self, window: &HeardWindow) -> [Recipe; LOCAL_SPEAKERS] {
+        let mut recipes = <[Recipe; LOCAL_SPEAKERS]>::default();
         for speaker in speakers(&window.activity) {
             let mask = Spread::over(&voice_mask(&window.activity, speaker, 0));
-            if let Some(slot) = numbers.embeddings.get_mut(speaker) {
-                *slot = self.voice(&window, &mask);
-            }
+            recipes[speaker] = self.recipe(window, &mask);
         }
-        numbers.activity = window.activity;
-        numbers
+        recipes
     }
 
-    /// The mean of the partials in which the speaker is nearly alone, more for purer ones; where there is none, the
-    /// purest.
-    fn voice(&self, window: &HeardWindow, mask: &Spread) -> Option<Box<[f32]>> {
+    /// The partials in which the speaker is nearly alone, the purer the more; where there is none, the purest.
+    fn recipe(&self, window: &HeardWindow, mask: &Spread) -> Recipe {
         let (centres, origin) = (centres(window), first_frame(window));
-        let shares: Vec<(f32, &Partial)> = self
-            .partials
-            .iter()
-            .filter(|partial| centres.contains(&partial.start))
-            .map(|partial| (mask.share(partial.start - origin), partial))
-            .collect();
+        let first = self.partials.partition_point(|partial| partial.start < centres.start);
+        let shares = self.partials.range(first..).take_while(|partial| partial.start < centres.end);
+        let shares: Recipe =
+            (first..).zip(shares.map(|partial| mask.share(partial.start - origin))).collect();
+        let pure: Recipe = shares.iter().copied().filter(|(_, share)| *share >= PURITY).collect();
+        if !pure.is_empty() {
+            return pure.into_iter().map(|(place, share)| (place, share * share)).collect();
+        }
+        let purest = shares.into_iter().rev().max_by(|a, b| a.1.total_cmp(&b.1));
+        purest.filter(|(_, share)| *share > 0.0).map(|(place, _)| (place, 1.0)).into_iter().collect()
+    }
+
+    /// The mean of partials that have been heard, of unit length.
+    fn voice(&self, recipe: &Recipe) -> Option<Box<[f32]>> {
         let mut sum = vec![0.0; DIMENSIONS];
-        for (share, partial) in shares.iter().filter(|(share, _)| *share >= PURITY) {
-            for (sum, value) in sum.iter_mut().zip(&partial.vector) {
-                *sum += share * share * value;
+        for (place, weight) in recipe {
+            let vector = self.partials.get(*place).and_then(|partial| partial.vector.as_deref());
+            for (sum, value) in sum.iter_mut().zip(vector.unwrap_or_default()) {
+                *sum += weight * value;
             }
         }
-        unit(sum).or_else(|| {
-            let purest = shares.iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
-            purest.filter(|(share, _)| *share > 0.0).and_then(|(_, partial)| unit(partial.vector.to_vec()))
-        })
+        unit(sum)
     }
 }
 
