@@ -122,12 +122,17 @@ impl<'a> Intake<'a> {
         self.store()
     }
 
-    /// Appends silence of `frames` at `rate`, block by block.
-    pub(super) fn push_silence(&mut self, rate: u32, mut frames: u64) -> Result<(), AudioError> {
-        let mut block = AudioBlock { sample_rate: rate, channels: vec![Vec::new()] };
+    /// Appends silence of `frames` at `rate`, block by block, in as many channels as the sound around it has.
+    pub(super) fn push_silence(
+        &mut self,
+        rate: u32,
+        channels: usize,
+        mut frames: u64,
+    ) -> Result<(), AudioError> {
+        let mut block = AudioBlock { sample_rate: rate, channels: vec![Vec::new(); channels.max(1)] };
         while frames > 0 {
             let count = frames.min(SILENCE_BLOCK);
-            block.channels[0].resize(count as usize, 0.0);
+            block.channels.iter_mut().for_each(|channel| channel.resize(count as usize, 0.0));
             self.push(&block)?;
             self.check_cancelled()?;
             frames -= count;
@@ -169,6 +174,29 @@ mod tests {
 
     fn block(sample_rate: u32, frames: usize) -> AudioBlock {
         AudioBlock { sample_rate, channels: vec![vec![0.5; frames]; 2] }
+    }
+
+    /// Counts the channels of each block.
+    struct Channels(std::sync::mpsc::Sender<usize>);
+
+    impl BlockSink for Channels {
+        fn push(&mut self, block: &AudioBlock) -> Result<(), AudioError> {
+            self.0.send(block.channels.len()).map_err(|_| AudioError::Cancelled)
+        }
+
+        fn finish(&mut self) -> Result<(), AudioError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn silence_has_the_channels_of_the_sound() {
+        let (cancel, (told, blocks)) = (CancelToken::new(), std::sync::mpsc::channel());
+        let mut intake = intake(&cancel).with_sink(Some(Box::new(Channels(told))));
+        intake.push_silence(44_100, 2, 20_000).unwrap();
+        intake.push(&block(44_100, 100)).unwrap();
+        drop(intake);
+        assert_eq!(blocks.iter().collect::<Vec<_>>(), [2, 2, 2]);
     }
 
     #[test]

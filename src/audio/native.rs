@@ -543,7 +543,8 @@ impl Session<'_, '_> {
             self.voice.window = Some(Window::new(&self.voice, rate));
             let lead_s = self.voice.edit.map_or(0.0, |edit| edit.lead_s);
             if (0.0..MAX_GAP_S).contains(&lead_s) {
-                self.intake.push_silence(rate.max(1), (lead_s * f64::from(rate)).round() as u64)?;
+                let channels = self.block.channels.len();
+                self.intake.push_silence(rate.max(1), channels, (lead_s * f64::from(rate)).round() as u64)?;
             }
         }
         if let Some(window) = &mut self.voice.window {
@@ -565,7 +566,8 @@ impl Session<'_, '_> {
     fn insert_silence(&mut self, seconds: f64) -> Result<(), Failure> {
         let rate = if self.block.sample_rate == 0 { OPUS_RATE } else { self.block.sample_rate };
         self.clock.at_s += seconds;
-        Ok(self.intake.push_silence(rate, (seconds * f64::from(rate)).round() as u64)?)
+        let channels = self.block.channels.len();
+        Ok(self.intake.push_silence(rate, channels, (seconds * f64::from(rate)).round() as u64)?)
     }
 
     fn note_damage(&mut self, error: &Error) {

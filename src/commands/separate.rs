@@ -20,7 +20,6 @@ use crate::config::Settings;
 use crate::separation::halves::Halves;
 use crate::separation::{SeparationError, VocalSeparator};
 use crate::server::Parts;
-use crate::server::separation::DEFAULT_MODEL;
 use crate::time::samples_to_seconds;
 
 /// Exit code after Ctrl-C, as shells give it.
@@ -35,9 +34,9 @@ pub struct SeparateArgs {
     /// Folder for NAME.vocals.wav and NAME.background.wav
     #[arg(long, short = 'o', value_name = "DIR")]
     output_dir: PathBuf,
-    /// Model for vocal separation
-    #[arg(long, short = 'm', value_name = "NAME", default_value = DEFAULT_MODEL)]
-    model: String,
+    /// Model for vocal separation [default: the setting]
+    #[arg(long, short = 'm', value_name = "NAME")]
+    model: Option<String>,
     /// No progress bar
     #[arg(long, short = 'q')]
     quiet: bool,
@@ -47,7 +46,8 @@ pub struct SeparateArgs {
 pub fn run(settings: Settings, args: &SeparateArgs) -> Result<ExitCode, String> {
     check_file(&args.file).map_err(|error| format!("{}: {error}", args.file.display()))?;
     let parts = Parts::assemble(&settings).map_err(|error| error.to_string())?;
-    let lease = parts.separation.lease(&args.model).map_err(|error| error.to_string())?;
+    let model = args.model.as_deref().unwrap_or(&settings.separation_model);
+    let lease = parts.separation.lease(model).map_err(|error| error.to_string())?;
     std::fs::create_dir_all(&args.output_dir)
         .map_err(|error| format!("the folder {} cannot be made: {error}", args.output_dir.display()))?;
     let cancel = CancelToken::new();

@@ -40,10 +40,16 @@ impl Desk {
     }
 
     fn separate(&self, file: &Path, model: &str) -> Command {
+        let mut command = self.separate_as_set(file);
+        command.args(["--model", model]);
+        command
+    }
+
+    fn separate_as_set(&self, file: &Path) -> Command {
         let mut command = super::command::diarist();
         command.env("DIARIST_BUNDLED_MODELS_DIR", in_repository("models"));
         command.env("DIARIST_MODELS_DIR", self.path("models"));
-        command.arg("separate").arg(file).arg("-o").arg(self.path("out")).args(["--model", model]);
+        command.arg("separate").arg(file).arg("-o").arg(self.path("out"));
         command.stdin(Stdio::null());
         command
     }
@@ -127,6 +133,17 @@ fn recordings_that_cannot_be_separated_leave_nothing_behind() {
         assert!(said.contains(reason) && said.contains(&*file.to_string_lossy()), "{said}");
         assert!(desk.results().is_empty(), "{:?}", desk.results());
     }
+}
+
+#[test]
+fn without_a_flag_the_model_is_the_setting_s() {
+    let desk = Desk::new();
+    let file = desk.record("tone.wav", 44_100, &[vec![0.1; 4_410]]);
+    let said = desk.separate_as_set(&file).output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stderr).contains("`kim-vocal-2`"), "{said:?}");
+    let mut set = desk.separate_as_set(&file);
+    assert!(set.env("DIARIST_SEPARATION_MODEL", "voice-band").output().unwrap().status.success());
+    assert_eq!(desk.results(), ["tone.background.wav", "tone.vocals.wav"]);
 }
 
 #[test]
