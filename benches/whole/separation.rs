@@ -5,6 +5,9 @@
 //! take does not depend on what they know. The stage's own cost is measured by itself, with a network that does
 //! nothing: next to seconds of a real one it would be lost in the noise.
 
+#[path = "../../tests/support/noise.rs"]
+mod noise;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -19,6 +22,8 @@ use diarist::separation::stream::VoiceStream;
 use diarist::separation::{SeparationError, SeparatorSpec, VocalSeparator};
 
 use crate::measure::process_cpu;
+
+use noise::noise;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -176,16 +181,4 @@ fn compare(name: &str, real: &Family, empty: &Family, channels: u32) {
 
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).expect("a network that has just been written")
-}
-
-/// Reproducible noise in [-1, 1].
-fn noise(length: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as f32 / u32::MAX as f32 * 2.0 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
 }

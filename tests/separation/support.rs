@@ -1,5 +1,8 @@
 //! The small networks, sounds to try them on, and how results are compared.
 
+#[path = "../support/noise.rs"]
+mod noise;
+
 use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +11,8 @@ use diarist::separation::mdx::MdxNet;
 use diarist::separation::parameters::{Grid, MdxParameters, Part, SpleeterParameters};
 use diarist::separation::spleeter::{NetworkFile, Spleeter};
 use diarist::separation::{SeparationError, VocalSeparator};
+
+pub use noise::noise;
 
 pub const RATE: u32 = 44_100;
 
@@ -60,18 +65,6 @@ pub fn tones(frequencies: &[f64], frames: usize, rate: u32) -> Vec<f32> {
         frequencies.iter().map(|f| (TAU * f * n as f64 / f64::from(rate)).sin() * 0.25).sum::<f64>()
     };
     (0..frames).map(|n| tone(n) as f32).collect()
-}
-
-/// Reproducible noise in [-1, 1].
-pub fn noise(length: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as f32 / u32::MAX as f32 * 2.0 - 1.0
-    };
-    (0..length).map(|_| next()).collect()
 }
 
 /// Power of the difference below the power of what was expected, in dB.
