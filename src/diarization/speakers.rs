@@ -6,7 +6,7 @@
 use super::SpeakerLimits;
 use super::clustering::{Tree, clusters};
 use super::gathering::Heard;
-use super::method::{Method, Minor};
+use super::method::{Grouping, Method, Minor};
 use super::vbx::{self, Evidence, Shares};
 use super::vectors::cosine;
 use crate::time::SampleIndex;
@@ -33,16 +33,18 @@ pub(super) fn find(heard: &[Heard], method: &Method, wanted: &Wanted) -> Vec<Vec
     if heard.len() < 2 {
         return heard.iter().map(|heard| heard.place.at.clone()).collect();
     }
-    let threshold = wanted.threshold.unwrap_or(method.grouping().threshold);
+    let voices = heard.iter().map(|heard| heard.weight).sum();
+    let grouping = method.grouping().for_length(voices, wanted.step);
+    let threshold = wanted.threshold.unwrap_or(grouping.threshold);
     let directions: Vec<&[f32]> = heard.iter().map(|heard| &heard.place.direction[..]).collect();
-    let tree = Tree::grow(&directions, method.grouping().linkage);
+    let tree = Tree::grow(&directions, grouping.linkage);
 
     let mut guess = tree.cut_at(threshold);
     if clusters(&guess) > MOST_SPEAKERS {
         guess = tree.cut_into(MOST_SPEAKERS);
     }
-    let mut speakers = refined(heard, &guess, method, wanted.step);
-    if let Some(minor) = method.grouping().minor {
+    let mut speakers = refined(heard, &guess, method.phi(), &grouping, wanted.step);
+    if let Some(minor) = grouping.minor {
         join_minor(&mut speakers, minor);
     }
     let count = allowed(speakers.len(), wanted.limits).min(heard.len());
@@ -72,13 +74,18 @@ impl Speaker {
 }
 
 /// Speakers after VBx: means of the voices, weighted by how much each speaker answers for them.
-fn refined(heard: &[Heard], guess: &[usize], method: &Method, step: SampleIndex) -> Vec<Speaker> {
+fn refined(
+    heard: &[Heard],
+    guess: &[usize],
+    phi: &[f64],
+    grouping: &Grouping,
+    step: SampleIndex,
+) -> Vec<Speaker> {
     let evidence = Evidence {
         features: heard.iter().map(|heard| &heard.place.feature[..]).collect(),
         weights: heard.iter().map(|heard| heard.weight as f64).collect(),
-        phi: method.phi(),
+        phi,
     };
-    let grouping = method.grouping();
     let shares = vbx::refine(&evidence, guess, clusters(guess), grouping.strength(step));
     let kept =
         (0..shares.of_speakers.len()).filter(|speaker| shares.of_speakers[*speaker] > grouping.least_share);
