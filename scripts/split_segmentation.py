@@ -5,8 +5,8 @@
     python3 scripts/split_segmentation.py segmentation-3.0.int8lstm.onnx models
 
 Writes `segmentation-3.0.filters.onnx` (samples to what its 80 filters answer, without the normalisation over a window)
-and `segmentation-3.0.rest.onnx` (the loudest answers of a window to scores). What lies between them is linear, and
-`src/diarization/segmentation.rs` does it. The weights are untouched; every run gives the same bytes.
+and `segmentation-3.0.rest.onnx` (the loudest answers of windows to scores). What lies between them is linear, and
+`src/diarization/split.rs` does it. The weights are untouched; every run gives the same bytes.
 """
 
 import sys
@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 FILTERS, TAPS, STRIDE = 80, 251, 10
+CLASSES = 7
 POOLED = "/sincnet/pool1d.0/MaxPool_output_0"
 GAIN, OFFSET = "sincnet.wav_norm1d.weight", "sincnet.wav_norm1d.bias"
 TAPS_NAME = "/sincnet/conv1d.0/Concat_2_output_0"
@@ -55,11 +56,12 @@ def rest(known: dict[str, TensorProto], whole: onnx.ModelProto) -> onnx.ModelPro
     nodes = nodes[first:]
     made = {name for node in nodes for name in node.output} | {POOLED, ""}
     needed = sorted({name for node in nodes for name in node.input} - made)
+    scores = whole.graph.output[0].name
     graph = helper.make_graph(
         nodes,
         "rest",
-        [helper.make_tensor_value_info(POOLED, TensorProto.FLOAT, [1, FILTERS, "frames"])],
-        list(whole.graph.output),
+        [helper.make_tensor_value_info(POOLED, TensorProto.FLOAT, ["windows", FILTERS, "frames"])],
+        [helper.make_tensor_value_info(scores, TensorProto.FLOAT, ["windows", "scores", CLASSES])],
         [known[name] for name in needed],
     )
     for node in graph.node:

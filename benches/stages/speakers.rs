@@ -18,7 +18,7 @@ use diarist::diarization::embedding::ge2e::Ge2eEmbedder;
 use diarist::diarization::embedding::wespeaker::WespeakerEmbedder;
 use diarist::diarization::fbank::Fbank;
 use diarist::diarization::mel::PowerMel;
-use diarist::diarization::segmentation::SpeakerSegmenter;
+use diarist::diarization::segmentation::{SpeakerSegmenter, Window};
 use diarist::diarization::split::SplitSegmenter;
 use diarist::diarization::team::{Places, Team};
 use diarist::diarization::{DiarizationEngine, Sound, tables};
@@ -46,14 +46,15 @@ pub fn bench(criterion: &mut Criterion) {
     let window = &talk[..160_000];
     group.throughput(sound(160_000));
     processor_time(&mut group, "segmentation, a window by itself", || {
-        drop(black_box(segmenter.open(&window).segment(0, window).unwrap()))
+        drop(black_box(segmenter.open(&window).segment(&[Window { start: 0, samples: window }]).unwrap()))
     });
     let (all, starts) = (&talk[..], (0..LENGTH - 160_000).step_by(16_000).collect::<Vec<_>>());
     group.throughput(sound(16_000 * starts.len() as u64));
-    processor_time(&mut group, "segmentation, a window every second", || {
+    processor_time(&mut group, "segmentation, a window every second, four at once", || {
         let windows = segmenter.open(&all);
-        let window = |start: u64| windows.segment(start, &talk[start as usize..][..160_000]).unwrap();
-        starts.iter().for_each(|start| drop(black_box(window(*start))));
+        let window = |start: &u64| Window { start: *start, samples: &talk[*start as usize..][..160_000] };
+        let hear = |few: &[u64]| windows.segment(&few.iter().map(window).collect::<Vec<_>>()).unwrap();
+        starts.chunks(4).for_each(|few| drop(black_box(hear(few))));
     });
 
     let spool = spool(&talk);

@@ -12,6 +12,7 @@
 pub mod activity;
 mod assignment;
 pub mod attribution;
+mod buffers;
 mod clustering;
 pub mod embedding;
 pub mod engine;

@@ -25,13 +25,18 @@ impl Samples for &[f32] {
 
 /// `length` samples from `start`, which may lie before the beginning; silence where there are none.
 pub fn padded(samples: &dyn Samples, start: i64, length: usize) -> Vec<f32> {
-    let before = start.min(0).unsigned_abs() as usize;
     let mut out = Vec::with_capacity(length);
+    read_padded(samples, start, length, &mut out);
+    out
+}
+
+/// As `padded`, into a buffer whose values do not matter.
+pub fn read_padded(samples: &dyn Samples, start: i64, length: usize, out: &mut Vec<f32>) {
+    let before = start.min(0).unsigned_abs() as usize;
     let first = start.max(0) as SampleIndex;
-    samples.read(TimeSpan::new(first, first + length.saturating_sub(before) as SampleIndex), &mut out);
+    samples.read(TimeSpan::new(first, first + length.saturating_sub(before) as SampleIndex), out);
     out.splice(0..0, std::iter::repeat_n(0.0, before.min(length)));
     out.resize(length, 0.0);
-    out
 }
 
 #[cfg(test)]

@@ -30,12 +30,21 @@ pub trait SpeakerSegmenter: Send + Sync {
 
 /// Listens to the windows of one recording. Called by several threads at once.
 pub trait WindowSegmenter: Sync {
-    /// Who is active in `window`: `grid::WINDOW` samples from sample `start` of the recording, 16 kHz mono in [-1, 1].
-    /// Its loudness makes no difference.
+    /// Who is active in each of a few windows. Their loudness makes no difference; but an 8-bit network scales its
+    /// numbers over all of them, so that a window's result depends a little on its company.
     ///
     /// # Errors
     /// `Engine` when the network fails.
-    fn segment(&self, start: SampleIndex, window: &[f32]) -> Result<Activity, DiarizationError>;
+    fn segment(&self, windows: &[Window<'_>]) -> Result<Vec<Activity>, DiarizationError>;
+}
+
+/// What a segmentation network hears at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// Where it begins in the recording.
+    pub start: SampleIndex,
+    /// `grid::WINDOW` of them, 16 kHz mono in [-1, 1].
+    pub samples: &'a [f32],
 }
 
 /// segmentation-3.0 in one piece, as it is exported from pyannote.audio: whatever its weights.
@@ -60,8 +69,9 @@ impl SpeakerSegmenter for PyannoteSegmenter {
 }
 
 impl WindowSegmenter for &PyannoteSegmenter {
-    fn segment(&self, _start: SampleIndex, window: &[f32]) -> Result<Activity, DiarizationError> {
-        activity(&self.network, Tensor { shape: &[1, 1, WINDOW as usize], values: window })
+    fn segment(&self, windows: &[Window<'_>]) -> Result<Vec<Activity>, DiarizationError> {
+        let samples = windows.iter().map(|window| window.samples).collect::<Vec<_>>().concat();
+        activity(&self.network, Tensor { shape: &[windows.len(), 1, WINDOW as usize], values: &samples })
     }
 }
 
@@ -74,12 +84,12 @@ pub(super) fn load(
     Network::load(model, path, inputs).map_err(|error| DiarizationError::Model(error.to_string()))
 }
 
-/// What `network` says of one window. One window a run: on one thread more are no faster, and the 8-bit network scales
-/// its numbers over the whole batch, so that a window's result would depend on its company.
-pub(super) fn activity(network: &Network, input: Tensor<'_>) -> Result<Activity, DiarizationError> {
-    let mut scores = vec![0.0; FRAMES * CLASS_COUNT];
-    network.run(&[input], &[1, FRAMES, CLASS_COUNT], &mut scores).map_err(failed)?;
-    Ok(powerset::activity(&scores))
+/// What `network` says of windows; the input's first axis is theirs.
+pub(super) fn activity(network: &Network, input: Tensor<'_>) -> Result<Vec<Activity>, DiarizationError> {
+    let count = input.shape[0];
+    let mut scores = vec![0.0; count * FRAMES * CLASS_COUNT];
+    network.run(&[input], &[count, FRAMES, CLASS_COUNT], &mut scores).map_err(failed)?;
+    Ok(scores.chunks_exact(FRAMES * CLASS_COUNT).map(powerset::activity).collect())
 }
 
 pub(super) fn failed(error: String) -> DiarizationError {

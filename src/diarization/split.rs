@@ -8,14 +8,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::iter::once;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::DiarizationError;
 use super::activity::Activity;
+use super::buffers::{Buffers, Lent};
 use super::grid::WINDOW;
-use super::samples::{Samples, padded};
-use super::segmentation::{SpeakerSegmenter, WindowSegmenter, activity, failed, load};
+use super::samples::{Samples, read_padded};
+use super::segmentation::{SpeakerSegmenter, Window, WindowSegmenter, activity, failed, load};
 use crate::runtime::network::{Network, Tensor};
 use crate::time::SampleIndex;
 
@@ -57,9 +59,11 @@ impl SplitSegmenter {
     pub fn new(filters: (&[u8], &Path), rest: (&[u8], &Path)) -> Result<Self, DiarizationError> {
         let filters_path = filters.1.display().to_string();
         let (filters, rest) = (load(filters.0, filters.1, SAMPLES)?, load(rest.0, rest.1, LOUDEST)?);
+        let buffers = Buffers::default();
         // A first layer of another shape shows itself here.
         let probe = |level| {
-            answers(&filters, &[level; TAPS])
+            answers(&filters, &[level; TAPS], &buffers)
+                .map(|answers| answers.to_vec())
                 .map_err(|error| DiarizationError::Model(format!("{filters_path}: {error}")))
         };
         let silence = probe(0.0)?;
@@ -70,7 +74,12 @@ impl SplitSegmenter {
 
 impl SpeakerSegmenter for SplitSegmenter {
     fn open<'a>(&'a self, sound: &'a dyn Samples) -> Box<dyn WindowSegmenter + 'a> {
-        Box::new(SharedAnswers { segmenter: self, sound, tiles: Mutex::default() })
+        Box::new(SharedAnswers {
+            segmenter: self,
+            sound,
+            tiles: Mutex::default(),
+            buffers: Buffers::default(),
+        })
     }
 
     fn lookahead(&self) -> SampleIndex {
@@ -79,19 +88,26 @@ impl SpeakerSegmenter for SplitSegmenter {
 }
 
 /// What the filters answer to `samples`, shape (`FILTERS`, answers).
-fn answers(filters: &Network, samples: &[f32]) -> Result<Vec<f32>, DiarizationError> {
+fn answers(filters: &Network, samples: &[f32], buffers: &Buffers) -> Result<Lent, DiarizationError> {
     let count = (samples.len() - TAPS) / STRIDE as usize + 1;
-    let mut out = vec![0.0; FILTERS * count];
+    let mut out = buffers.take(FILTERS * count);
     let input = Tensor { shape: &[1, 1, samples.len()], values: samples };
     filters.run(&[input], &[1, FILTERS, count], &mut out).map_err(failed)?;
     Ok(out)
 }
 
 /// The answers of each filter in rows: those whose numbers leave the same rest when they are divided by `POOL`.
-fn in_rows(answers: &[f32]) -> Vec<f32> {
+fn in_rows(answers: &[f32], buffers: &Buffers) -> Lent {
     let count = answers.len() / FILTERS;
-    let row = |of: &[f32], rest: usize| of.iter().skip(rest).step_by(POOL).copied().collect::<Vec<_>>();
-    answers.chunks_exact(count).flat_map(|of| (0..POOL).flat_map(move |rest| row(of, rest))).collect()
+    let mut out = buffers.take(answers.len());
+    for (of, mut out) in answers.chunks_exact(count).zip(out.chunks_exact_mut(count)) {
+        for rest in 0..POOL {
+            let (row, later) = out.split_at_mut((count - rest).div_ceil(POOL));
+            row.iter_mut().zip(of.iter().skip(rest).step_by(POOL)).for_each(|(out, answer)| *out = *answer);
+            out = later;
+        }
+    }
+    out
 }
 
 /// Samples that a tile hears.
@@ -102,10 +118,7 @@ fn tile_length() -> usize {
 /// Some of the answers to one recording, shape (`FILTERS`, `POOL`, `TILE`): of each filter first every third answer from the
 /// first on, then those from the second on, then from the third on. A window may begin with any of the three; so the
 /// answers that are compared always lie in rows.
-type Tile = Arc<Vec<f32>>;
-
-/// Three rows of answers, of which the loudest in each place goes on.
-type Rows = [Vec<f32>; POOL];
+type Tile = Arc<Lent>;
 
 /// The filters' answers to one recording, as far as windows need them now.
 struct SharedAnswers<'a> {
@@ -113,71 +126,77 @@ struct SharedAnswers<'a> {
     sound: &'a dyn Samples,
     /// By number; whoever needs one first makes it, and others who need it wait.
     tiles: Mutex<BTreeMap<u64, Arc<Mutex<Option<Tile>>>>>,
+    buffers: Buffers,
 }
 
 impl WindowSegmenter for SharedAnswers<'_> {
-    fn segment(&self, start: SampleIndex, window: &[f32]) -> Result<Activity, DiarizationError> {
-        if window.len() != WINDOW as usize {
-            return Err(failed(format!("a window has {WINDOW} samples, not {}", window.len())));
+    fn segment(&self, windows: &[Window<'_>]) -> Result<Vec<Activity>, DiarizationError> {
+        let mut loudest = self.buffers.take(windows.len() * FILTERS * FRAMES);
+        for (window, out) in windows.iter().zip(loudest.chunks_exact_mut(FILTERS * FRAMES)) {
+            self.hear(window, out)?;
         }
-        let loudest = if start.is_multiple_of(STRIDE) {
-            self.loudest_of_tiles(start / STRIDE, window)?
-        } else {
-            // Between the places at which the filters have listened: nothing to share.
-            let own = in_rows(&answers(&self.segmenter.filters, window)?);
-            let place = |filter: usize, row: usize| (filter * POOL + row) * FRAMES;
-            self.loudest(window, |filter, rows| {
-                for (number, row) in rows.iter_mut().enumerate() {
-                    row.copy_from_slice(&own[place(filter, number)..][..FRAMES]);
-                }
-            })
-        };
-        activity(&self.segmenter.rest, Tensor { shape: &[1, FILTERS, FRAMES], values: &loudest })
+        activity(&self.segmenter.rest, Tensor { shape: &[windows.len(), FILTERS, FRAMES], values: &loudest })
     }
 }
 
 impl SharedAnswers<'_> {
+    /// Writes what goes on of a window, shape (`FILTERS`, `FRAMES`).
+    fn hear(&self, window: &Window<'_>, out: &mut [f32]) -> Result<(), DiarizationError> {
+        let samples = window.samples;
+        if samples.len() != WINDOW as usize {
+            return Err(failed(format!("a window has {WINDOW} samples, not {}", samples.len())));
+        }
+        if window.start.is_multiple_of(STRIDE) {
+            return self.loudest_of_tiles(window.start / STRIDE, samples, out);
+        }
+        // Between the places at which the filters have listened: nothing to share.
+        let own = in_rows(&answers(&self.segmenter.filters, samples, &self.buffers)?, &self.buffers);
+        let place = |filter: usize, row: usize| (filter * POOL + row) * FRAMES;
+        self.loudest(samples, out, |filter, row| once(&own[place(filter, row)..][..FRAMES]));
+        Ok(())
+    }
+
     /// The loudest answers of a window whose first is answer `first` of the recording.
-    fn loudest_of_tiles(&self, first: u64, window: &[f32]) -> Result<Vec<f32>, DiarizationError> {
+    fn loudest_of_tiles(&self, first: u64, samples: &[f32], out: &mut [f32]) -> Result<(), DiarizationError> {
         let (pool, size) = (POOL as u64, TILE as u64);
         self.forget_before(first);
         let oldest = first / pool / size;
         let newest = (first + ANSWERS as u64 - 1) / pool / size;
         let tiles: Vec<Tile> = (oldest..=newest).map(|number| self.tile(number)).collect::<Result<_, _>>()?;
-        Ok(self.loudest(window, |filter, rows| {
-            for (answer, row) in (first..).zip(rows) {
-                let place = (filter * POOL + (answer % pool) as usize) * TILE;
-                let mut skipped = (answer / pool - oldest * size) as usize;
-                let mut left = &mut row[..];
-                for tile in &tiles {
-                    let piece = &tile[place..place + TILE];
-                    let piece = &piece[skipped.min(TILE)..];
-                    skipped = skipped.saturating_sub(TILE);
+        self.loudest(samples, out, |filter, row| {
+            let answer = first + row as u64;
+            let place = (filter * POOL + (answer % pool) as usize) * TILE;
+            let before = (answer / pool - oldest * size) as usize;
+            tiles.iter().scan(before, move |before, tile| {
+                let piece = &tile[place..place + TILE][(*before).min(TILE)..];
+                *before = before.saturating_sub(TILE);
+                Some(piece)
+            })
+        });
+        Ok(())
+    }
+
+    /// What goes on to the rest of the network, shape (`FILTERS`, `FRAMES`). `pieces` gives a row of a filter's answers
+    /// to the window as it was recorded.
+    fn loudest<'t, I>(&self, samples: &[f32], out: &mut [f32], pieces: impl Fn(usize, usize) -> I)
+    where
+        I: Iterator<Item = &'t [f32]>,
+    {
+        let loudness = Loudness::of(samples);
+        let facts = std::iter::zip(&self.segmenter.silence, &self.segmenter.unit);
+        for ((filter, out), (silence, unit)) in out.chunks_exact_mut(FRAMES).enumerate().zip(facts) {
+            let (scale, shift) = loudness.line(*silence, *unit);
+            let loud = |answer: f32| (scale * answer + shift).abs();
+            out.fill(0.0); // nothing is quieter
+            for row in 0..POOL {
+                let mut left = &mut *out;
+                for piece in pieces(filter, row) {
                     let (now, later) = left.split_at_mut(piece.len().min(left.len()));
-                    now.copy_from_slice(&piece[..now.len()]);
+                    now.iter_mut().zip(piece).for_each(|(out, answer)| *out = out.max(loud(*answer)));
                     left = later;
                 }
             }
-        }))
-    }
-
-    /// What goes on to the rest of the network, shape (`FILTERS`, `FRAMES`). `fill` writes a filter's answers to the window
-    /// as it was recorded.
-    fn loudest(&self, window: &[f32], fill: impl Fn(usize, &mut Rows)) -> Vec<f32> {
-        let loudness = Loudness::of(window);
-        let mut out = vec![0.0; FILTERS * FRAMES];
-        let mut rows: Rows = std::array::from_fn(|_| vec![0.0; FRAMES]);
-        let facts = std::iter::zip(&self.segmenter.silence, &self.segmenter.unit);
-        for ((filter, out), (silence, unit)) in out.chunks_exact_mut(FRAMES).enumerate().zip(facts) {
-            fill(filter, &mut rows);
-            let (scale, shift) = loudness.line(*silence, *unit);
-            let loud = |answer: f32| (scale * answer + shift).abs();
-            let [first, second, third] = &rows;
-            for (out, ((a, b), c)) in out.iter_mut().zip(first.iter().zip(second).zip(third)) {
-                *out = loud(*a).max(loud(*b)).max(loud(*c));
-            }
         }
-        out
     }
 
     fn tile(&self, number: u64) -> Result<Tile, DiarizationError> {
@@ -187,8 +206,10 @@ impl SharedAnswers<'_> {
             return Ok(Arc::clone(tile));
         }
         let start = number * (TILE * POOL) as u64 * STRIDE;
-        let samples = padded(self.sound, start as i64, tile_length());
-        let tile = Arc::new(in_rows(&answers(&self.segmenter.filters, &samples)?));
+        let mut samples = self.buffers.take(tile_length());
+        read_padded(self.sound, start as i64, tile_length(), &mut samples);
+        let tile =
+            Arc::new(in_rows(&answers(&self.segmenter.filters, &samples, &self.buffers)?, &self.buffers));
         *slot = Some(Arc::clone(&tile));
         Ok(tile)
     }

@@ -166,6 +166,9 @@ impl OnnxRuntime {
             .with_intra_op_spinning(false)
             .map_err(text)?
             .with_inter_op_spinning(false)
+            .map_err(text)?
+            // Plans of where values lie take memory of their own, for each shape that comes.
+            .with_memory_pattern(false)
             .map_err(text)?;
         if cpu::has_int8_products() {
             return Ok(builder);

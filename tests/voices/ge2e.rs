@@ -92,10 +92,11 @@ fn each_partial_is_heard_once_whatever_the_step() {
     let coarse = Listening::bundled().listen(&samples, 80_000);
     let fine = Listening::bundled().listen(&samples, 16_000);
     assert_eq!((coarse.len(), fine.len()), (11, 51));
-    // Window n of the one is window 5 n of the other, and what is heard in it differs by what the batches do.
+    // Window n of the one is window 5 n of the other, and what is heard in it differs by what its company does.
     for (index, window) in coarse.iter().enumerate() {
         let other = &fine[5 * index];
-        assert_eq!(window.activity, other.activity);
+        let alike = window.activity.frames().zip(other.activity.frames()).filter(|(a, b)| a == b).count();
+        assert!(alike * 100 >= FRAMES * 98, "window {index}: {alike} frames");
         for pair in window.embeddings.iter().zip(&other.embeddings) {
             match pair {
                 (Some(a), Some(b)) => assert!(cosine(a, b) > 0.995, "window {index}: {}", cosine(a, b)),

@@ -15,7 +15,7 @@ use diarist::diarization::embedding::ge2e::Ge2eEmbedder;
 use diarist::diarization::embedding::{HeardWindow, Horizon, SpeakerEmbedder, VoiceListener};
 use diarist::diarization::grid::{FRAMES, Grid, WINDOW};
 use diarist::diarization::samples::Samples;
-use diarist::diarization::segmentation::{SpeakerSegmenter, WindowSegmenter};
+use diarist::diarization::segmentation::{SpeakerSegmenter, Window, WindowSegmenter};
 use diarist::diarization::split::SplitSegmenter;
 use diarist::diarization::team::{Places, Team};
 use diarist::diarization::{DiarizationEngine, DiarizationError, KnownVoice, Sound, tables};
@@ -105,9 +105,9 @@ impl<F: Fn(&[f32]) + Send + Sync> SpeakerSegmenter for Scripted<F> {
 }
 
 impl<F: Fn(&[f32]) + Send + Sync> WindowSegmenter for &Scripted<F> {
-    fn segment(&self, _start: SampleIndex, window: &[f32]) -> Result<Activity, DiarizationError> {
-        (self.0)(window);
-        Ok(Activity::of(&[1; FRAMES]))
+    fn segment(&self, windows: &[Window<'_>]) -> Result<Vec<Activity>, DiarizationError> {
+        windows.iter().for_each(|window| (self.0)(window.samples));
+        Ok(vec![Activity::of(&[1; FRAMES]); windows.len()])
     }
 }
 
@@ -121,8 +121,8 @@ impl SpeakerSegmenter for Told {
 }
 
 impl WindowSegmenter for &Told {
-    fn segment(&self, _start: SampleIndex, _window: &[f32]) -> Result<Activity, DiarizationError> {
-        Ok(self.0.clone())
+    fn segment(&self, windows: &[Window<'_>]) -> Result<Vec<Activity>, DiarizationError> {
+        Ok(vec![self.0.clone(); windows.len()])
     }
 }
 
