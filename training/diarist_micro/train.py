@@ -28,7 +28,7 @@ from .tokens import Tokens
 from .windows import FRAMES_A_SECOND, FULL, IGNORE, Composer, Speech
 
 # (share of the steps, frames of a window): single sentences, chunks as a voice detector cuts them, whole windows.
-SIZES = [(0.08, 240), (0.09, 320), (0.11, 440), (0.13, 600), (0.14, 800), (0.14, 1100), (0.10, 1600), (0.07, 2300), (0.14, FULL)]
+SIZES = [(0.06, 240), (0.07, 320), (0.09, 440), (0.10, 600), (0.11, 800), (0.12, 1100), (0.10, 1600), (0.09, 2300), (0.26, FULL)]
 SILENT_SHARE = 0.13
 PHONE_WEIGHT, WORD_WEIGHT, GUIDE_WEIGHT = 0.3, 0.5, 0.4
 SMOOTHING = 0.03  # of the text targets

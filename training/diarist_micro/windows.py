@@ -19,6 +19,8 @@ LONG = 1600  # frames from which a window is filled with as many sentences as fi
 IGNORE = -100  # label without a loss
 LAST_FIRST_TIMESTAMP = 1.0  # whisper.cpp's max_initial_ts: a window's first timestamp cannot be later
 LONGEST_PROMPT = 223  # tokens
+PROMPT_SHARE = 0.6  # of the whole windows come after a prompt, and half as many of the others
+MORE_PROMPT = 0.93  # chance of yet another sentence in a prompt: 13 on average, of which some 20 fit
 HEARD_ENOUGH = 0.6  # of a word that the edge of a recording cuts: with more of it the word is written, with less not
 NO_GAP_SHARE = 0.3  # of the windows have sentences set end to end
 CUT_SHARE = 0.3  # of the windows begin, and as many end, in the middle of a sentence
@@ -187,17 +189,21 @@ class Composer:
             part[word] += 1
         return rows, spans, [mark for _, mark in places]
 
-    def prompt(self, timestamps: bool, longest: int) -> list[int]:
-        """The text so far, as whisper.cpp hands it over."""
-        out, now = [], 0.0
-        for _ in range(self.rng.choice([1, 1, 2, 3, 5, 8, 12][:longest])):
-            rows = self.tokens.encode(self.rng.choice(self.speech.items)[1]["text"])
+    def prompt(self, timestamps: bool) -> list[int]:
+        """The text so far, as whisper.cpp hands it over: of the windows before, each with times of its own."""
+        rng, groups = self.rng, []
+        now = rng.choice([rng.uniform(1, 30), rng.uniform(26, 30)])  # windows end late
+        with_times = timestamps or rng.random() < 0.2
+        while not groups or (sum(map(len, groups)) < LONGEST_PROMPT and rng.random() < MORE_PROMPT):
+            rows = self.tokens.encode(rng.choice(self.speech.items)[1]["text"])
             length = 0.2 + 0.24 * len(rows)
-            if timestamps or self.rng.random() < 0.2:
-                rows = [self.tokens.timestamp(now), *rows, self.tokens.timestamp(now + length)]
-            out += rows
-            now = (now + length + self.rng.uniform(0, 0.6)) % 28
-        return [self.tokens.previous, *out[-LONGEST_PROMPT:]]
+            if with_times:
+                rows = [self.tokens.timestamp(max(0, now - length)), *rows, self.tokens.timestamp(now)]
+            groups.insert(0, rows)
+            now -= length + rng.choice([0, rng.uniform(0, 1)])
+            if now < 1:
+                now = rng.uniform(26, 30)
+        return [self.tokens.previous, *sum(groups, [])[-LONGEST_PROMPT:]]
 
     # ---- windows ----
 
@@ -212,7 +218,7 @@ class Composer:
         phones = np.full(frames, 0)
         for start, one in placed + ([tail] if tail else []):
             phones[start : start + len(one.phones)] = one.phones[: frames - start]
-        prompt = self.prompt(timestamps, 7 if full else 2) if rng.random() < (0.4 if full else 0.08) else []
+        prompt = self.prompt(timestamps) if rng.random() < (PROMPT_SHARE if full else PROMPT_SHARE / 2) else []
         window = Window(self.record(mel, recorded, False), offset, phones=phones[::2], prompt=len(prompt))
         self.write(window, placed, tail, timestamps, prompt)
         return window
@@ -313,7 +319,7 @@ class Composer:
         rng, tokens = self.rng, self.tokens
         recorded = frames if rng.random() < 0.6 else rng.randint(50, frames)
         mel = self.record(np.full((frames, 80), FLOOR, np.float32), recorded, True)
-        prompt = self.prompt(timestamps, 3) if rng.random() < 0.2 else []
+        prompt = self.prompt(timestamps) if rng.random() < PROMPT_SHARE / 2 else []
         window = Window(mel, offset, silent=True, prompt=len(prompt))
         window.rows = prompt + [tokens.start] + ([] if timestamps else [tokens.no_timestamps])
         window.first = len(window.rows) - 1
