@@ -16,6 +16,7 @@ use diarist::cancel::CancelToken;
 use diarist::diarization::embedding::SpeakerEmbedder;
 use diarist::diarization::embedding::ge2e::Ge2eEmbedder;
 use diarist::diarization::embedding::wespeaker::WespeakerEmbedder;
+use diarist::diarization::engine::TOGETHER;
 use diarist::diarization::fbank::Fbank;
 use diarist::diarization::mel::PowerMel;
 use diarist::diarization::segmentation::{SpeakerSegmenter, Window};
@@ -50,11 +51,11 @@ pub fn bench(criterion: &mut Criterion) {
     });
     let (all, starts) = (&talk[..], (0..LENGTH - 160_000).step_by(16_000).collect::<Vec<_>>());
     group.throughput(sound(16_000 * starts.len() as u64));
-    processor_time(&mut group, "segmentation, a window every second, four at once", || {
+    processor_time(&mut group, "segmentation, a window every second", || {
         let windows = segmenter.open(&all);
         let window = |start: &u64| Window { start: *start, samples: &talk[*start as usize..][..160_000] };
         let hear = |few: &[u64]| windows.segment(&few.iter().map(window).collect::<Vec<_>>()).unwrap();
-        starts.chunks(4).for_each(|few| drop(black_box(hear(few))));
+        starts.chunks(TOGETHER).for_each(|few| drop(black_box(hear(few))));
     });
 
     let spool = spool(&talk);

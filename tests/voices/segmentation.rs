@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use diarist::diarization::DiarizationError;
 use diarist::diarization::activity::{Activity, LOCAL_SPEAKERS};
+use diarist::diarization::engine::TOGETHER;
 use diarist::diarization::grid::{FRAMES, Grid, WINDOW};
 use diarist::diarization::samples::padded;
 use diarist::diarization::segmentation::{PyannoteSegmenter, SpeakerSegmenter, Window, WindowSegmenter};
@@ -62,7 +63,7 @@ fn agreement(segmenter: &dyn SpeakerSegmenter, folder: &Path) -> f64 {
     let listener = segmenter.open(&sound);
     let starts: Vec<SampleIndex> = (0..grid.windows()).map(|window| grid.start(window)).collect();
     // As many at once as in the pipeline: the 8-bit network scales its numbers over all of them.
-    let heard = starts.chunks(4).flat_map(|few| {
+    let heard = starts.chunks(TOGETHER).flat_map(|few| {
         let samples =
             few.iter().map(|start| padded(&sound, *start as i64, WINDOW as usize)).collect::<Vec<_>>();
         let windows = few.iter().zip(&samples).map(|(start, samples)| Window { start: *start, samples });
