@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::activity::Activity;
 use super::attribution::{self, Attribution, WindowNumbers};
-use super::buffers::{Buffers, Lent};
+use super::buffers::Buffers;
 use super::embedding::{HeardWindow, Horizon, SpeakerEmbedder};
 use super::grid::{FRAMES, Grid, WINDOW};
 use super::masks::clearest_speaker;
@@ -170,12 +170,12 @@ fn segment(
     let tasks: Vec<&[SampleIndex]> = wanted.chunks(TOGETHER).collect();
     let buffers = Buffers::default();
     let heard = team.map(&tasks, |starts| activities(segmenter, samples, starts, &buffers))?;
-    let mut heard = heard.into_iter().flatten();
-    let windows = starts.iter().zip(worth).map(|(start, is_worth_it)| {
-        let activity = if is_worth_it { heard.next() } else { None };
-        HeardWindow { start: *start, activity: activity.unwrap_or_else(silence) }
-    });
-    Ok(windows.collect())
+    let activities = with_silence(&worth, heard.into_iter().flatten());
+    Ok(starts
+        .iter()
+        .zip(activities)
+        .map(|(start, activity)| HeardWindow { start: *start, activity })
+        .collect())
 }
 
 /// Who is active in the few windows that begin at `starts`.
@@ -191,16 +191,21 @@ fn activities(
         window
     };
     let windows: Vec<_> = starts.iter().map(read).collect();
-    let is_silent = |window: &[f32]| window.iter().all(|sample| *sample == 0.0);
-    let sounding: Vec<Window<'_>> = starts
-        .iter()
-        .zip(&windows)
-        .filter(|(_, samples)| !is_silent(samples))
-        .map(|(start, samples)| Window { start: *start, samples })
+    let sounds: Vec<bool> = windows.iter().map(|window| window.iter().any(|sample| *sample != 0.0)).collect();
+    let sounding: Vec<Window<'_>> = std::iter::zip(starts, &windows)
+        .zip(&sounds)
+        .filter(|(_, sounds)| **sounds)
+        .map(|((start, samples), _)| Window { start: *start, samples })
         .collect();
-    let mut heard = if sounding.is_empty() { Vec::new() } else { segmenter.segment(&sounding)? }.into_iter();
-    let activity = |window: &Lent| if is_silent(window) { None } else { heard.next() };
-    Ok(windows.iter().map(activity).map(|activity| activity.unwrap_or_else(silence)).collect())
+    let heard = if sounding.is_empty() { Vec::new() } else { segmenter.segment(&sounding)? };
+    Ok(with_silence(&sounds, heard))
+}
+
+/// What was heard in those windows of which `is_heard` is true, with silence in the others.
+fn with_silence(is_heard: &[bool], heard: impl IntoIterator<Item = Activity>) -> Vec<Activity> {
+    let mut heard = heard.into_iter();
+    let activity = |is_heard: &bool| if *is_heard { heard.next() } else { None };
+    is_heard.iter().map(activity).map(|activity| activity.unwrap_or_else(silence)).collect()
 }
 
 /// The windows from `first` on that can be heard now.

@@ -111,6 +111,27 @@ impl<F: Fn(&[f32]) + Send + Sync> WindowSegmenter for &Scripted<F> {
     }
 }
 
+/// Hears each window by itself, so that its company makes no difference.
+pub struct OneByOne(pub Box<dyn SpeakerSegmenter>);
+
+struct OneByOneListener<'a>(Box<dyn WindowSegmenter + 'a>);
+
+impl SpeakerSegmenter for OneByOne {
+    fn open<'a>(&'a self, sound: &'a dyn Samples) -> Box<dyn WindowSegmenter + 'a> {
+        Box::new(OneByOneListener(self.0.open(sound)))
+    }
+
+    fn lookahead(&self) -> SampleIndex {
+        self.0.lookahead()
+    }
+}
+
+impl WindowSegmenter for OneByOneListener<'_> {
+    fn segment(&self, windows: &[Window<'_>]) -> Result<Vec<Activity>, DiarizationError> {
+        windows.chunks(1).map(|window| Ok(self.0.segment(window)?.remove(0))).collect()
+    }
+}
+
 /// Knows who is active in every window.
 pub struct Told(pub Activity);
 
