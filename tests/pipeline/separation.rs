@@ -147,7 +147,7 @@ fn speech_under_music_is_understood_better_once_its_voice_is_separated() {
         "word error rates: without separation {:.3}, auto {:.3}, on {:.3}",
         rates[0], rates[1], rates[2]
     );
-    assert!(rates[0] > 0.15 && rates[1] < 0.7 * rates[0] && rates[2] < 0.7 * rates[0]);
+    assert!(rates[0] > 0.25 && rates[1] < rates[0] / 2.0 && rates[2] < rates[0] / 2.0);
     assert_eq!(off.separation, None);
     for transcript in [auto, on] {
         let separation = transcript.separation.unwrap();
@@ -396,7 +396,7 @@ fn the_demonstration_model_helps_with_speech_under_music_and_leaves_clean_speech
         assert_eq!(transcript.separation.is_some(), mode != SeparationMode::Off);
         rate
     });
-    assert!(rates[0] > 0.15 && rates[1] < 0.7 * rates[0] && rates[2] < 0.7 * rates[0]);
+    assert!(rates[0] > 0.25 && rates[1] < rates[0] / 2.0 && rates[2] < rates[0] / 2.0);
 
     let clean = folder.path().join("clean.wav");
     talk(0, 10).write(&clean);

@@ -15,8 +15,8 @@ use crate::support::{Spoken, bare_speech, sentences};
 pub const RATE: u32 = 44_100;
 
 /// How loud bass and treble are beside speech of a root mean square of about 0.1.
-const BASS: f32 = 0.35;
-const TREBLE: f32 = 0.15;
+const BASS: f32 = 0.5;
+const TREBLE: f32 = 0.25;
 
 /// How long a note takes to come and to go, in seconds.
 const EDGE_S: f32 = 0.06;
