@@ -3,7 +3,7 @@
 //! `whisper` is the engine, `engine` the pool of its workers, `queue` the fair order of their work, `tuning`
 //! finds how many of them are best; `ggml` knows the model files, `quantize` makes weights smaller; `words` forms
 //! words from tokens, `language` decides the language from several windows, `guard` finds invented text,
-//! `speech_times` holds times to speech, `stitch` joins overlapping chunks. Knows spans and samples, nothing of
+//! `speech_times` holds times to speech, `stitch` joins overlapping chunks at places that `seam` finds. Knows spans and samples, nothing of
 //! files, requests or wire formats.
 
 pub mod engine;
@@ -12,6 +12,7 @@ pub mod guard;
 pub mod language;
 pub mod quantize;
 pub mod queue;
+mod seam;
 pub mod speech_times;
 pub mod stitch;
 pub mod tuning;

@@ -1,33 +1,18 @@
 //! Segments of overlapping chunks to one ordered list. Pure.
 //!
 //! Where a chunk was cut in a pause its segments pass through. Where two chunks overlap, both heard the
-//! same words, each badly at its own edge: the words of both are aligned by text and time, and the seam
-//! is put at the aligned word nearest to the middle of the overlap, far from both edges. Works chunk by
-//! chunk; what is given out is final.
-
-use std::cmp::Ordering;
+//! same words, each badly at its own edge, and `seam` says where to leave the one and enter the other. Where
+//! they do not agree on the words, a third hearing with the overlap in its middle can come between them. Works
+//! chunk by chunk; what is given out is final.
 
 use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
 use crate::transcript::{Segment, Token, Word};
 
+use super::seam::{self, Choice, Overlap, Unit, Verdict, normalised, units};
 use super::words::fit_words;
 
-/// Two chunks' times for the same word differ by less than this, in ms; token times are coarse.
-const MAX_TIME_DIFFERENCE_MS: u64 = 1_000;
-
-/// Most words of one side that are aligned. An overlap of seconds holds some dozens; a looping
-/// recogniser may give hundreds, and those nearest to the seam suffice.
-const MAX_ALIGNED_WORDS: usize = 256;
-
-/// Words in a row that both sides heard alike and that are no chance.
-const TRUSTED_RUN: usize = 3;
-
-/// A word that takes less time than this, in ms, was not said there.
-const SHORTEST_WORD_MS: u64 = 30;
-
-/// A word takes no longer than this, in ms, and so much for each letter, or something near it was not written.
-const LONGEST_WORD_MS: u64 = 800;
-const LONGEST_LETTER_MS: u64 = 80;
+/// How much is heard at both sides of the middle of a disputed overlap, in ms.
+const THIRD_HEARING_MS: u64 = 5_000;
 
 /// Joins the segments of consecutive chunks.
 ///
@@ -57,26 +42,69 @@ impl Stitcher {
     /// are now final, in order and without overlap. Chunks come in the order of the recording, chunks
     /// without segments included.
     pub fn push(&mut self, chunk: &Chunk, segments: Vec<Segment>) -> Vec<Segment> {
-        let mut fresh: Vec<Segment> =
-            segments.into_iter().map(|segment| bounded(segment, chunk.span)).collect();
-        set_apart(&mut fresh, chunk.span.start);
+        let middle = self.open.as_ref().map_or(chunk.owned.start, |open| open.chunk.owned.end);
+        self.push_at(Wanted { middle, is_settled: false }, chunk, segments)
+    }
+
+    /// What is to be heard once more before the segments of `chunk` are pushed: a place in the overlap where the two
+    /// hearings do not have the same words, with sound around it. `None` where there is no need.
+    pub fn disputed(&self, chunk: &Chunk, segments: &[Segment]) -> Option<Chunk> {
+        let open = self.open.as_ref()?;
+        let wanted = Wanted { middle: open.chunk.owned.end, is_settled: false };
+        let overlap = overlap(&open.chunk, chunk, wanted)?;
+        let fresh = fitted(segments.to_vec(), chunk.span);
+        let disputed = seam::dispute(&units(&open.segments), &units(&fresh), overlap)?;
+        let both = TimeSpan::new(open.chunk.span.start, chunk.span.end);
+        // No longer than the recogniser is given otherwise.
+        let half = ms_to_samples(THIRD_HEARING_MS).min(open.chunk.span.len().max(chunk.span.len()) / 2);
+        let around = TimeSpan::new(overlap.middle, overlap.middle).widened(half).clamped(both);
+        Some(Chunk { span: around, owned: disputed.clamped(around) })
+    }
+
+    /// As `push`, after a third hearing: the chunk that `disputed` gave, with what was heard in it.
+    pub fn push_after(
+        &mut self,
+        (between, heard): (&Chunk, Vec<Segment>),
+        chunk: &Chunk,
+        segments: Vec<Segment>,
+    ) -> Vec<Segment> {
+        let Verdict { choice, span, is_settled } = self.verdict(between, &heard, chunk, &segments);
+        let at = |middle| Wanted { middle, is_settled };
+        match choice {
+            Choice::Left => self.push_at(at(span.end), chunk, segments),
+            Choice::Right => self.push_at(at(span.start), chunk, segments),
+            Choice::Third => {
+                let mut ready = self.push_at(at(span.start), between, heard);
+                ready.append(&mut self.push_at(at(span.end), chunk, segments));
+                ready
+            }
+        }
+    }
+
+    fn verdict(&self, between: &Chunk, heard: &[Segment], chunk: &Chunk, segments: &[Segment]) -> Verdict {
+        let fitted = |segments: &[Segment], chunk: &Chunk| fitted(segments.to_vec(), chunk.span);
+        let (heard, fresh) = (fitted(heard, between), fitted(segments, chunk));
+        let before = self.open.as_ref().map(|open| (open.chunk, units(&open.segments)));
+        let (before, left) = before.unwrap_or((*between, Vec::new()));
+        let overlap = TimeSpan::new(chunk.span.start, before.span.end.min(chunk.span.end));
+        seam::judge(&left, &units(&fresh), &units(&heard), overlap, between.owned)
+    }
+
+    /// Takes a chunk's segments; says where the seam with the chunk before is to be.
+    fn push_at(&mut self, wanted: Wanted, chunk: &Chunk, segments: Vec<Segment>) -> Vec<Segment> {
+        let fresh = fitted(segments, chunk.span);
         let mut joined = match self.open.take() {
-            Some(open) if open.chunk.span.end > chunk.span.start => {
-                let overlap = TimeSpan::new(chunk.span.start, open.chunk.span.end.min(chunk.span.end));
-                let middle = open.chunk.owned.end.clamp(overlap.start, overlap.end);
-                join(open.segments, fresh, overlap, middle)
-            }
-            Some(open) => {
-                let mut all = open.segments;
-                all.append(&mut fresh);
-                all
-            }
+            Some(open) => match overlap(&open.chunk, chunk, wanted) {
+                Some(overlap) => join(open.segments, fresh, overlap),
+                None => [open.segments, fresh].concat(),
+            },
             None => fresh,
         };
         set_apart(&mut joined, self.given_until);
         let held = if chunk.owned.end < chunk.span.end {
-            // The chunk owns up to the middle of the overlap: the next one hears as much before it.
-            let heard_again = chunk.owned.end.saturating_sub(chunk.span.end - chunk.owned.end);
+            // The chunk owns up to the middle of the overlap: the next one hears as much before it, or a third.
+            let beyond = (chunk.span.end - chunk.owned.end).max(ms_to_samples(THIRD_HEARING_MS));
+            let heard_again = chunk.owned.end.saturating_sub(beyond);
             let first_held = joined.iter().position(|segment| segment.span.end > heard_again);
             let held = joined.split_off(first_held.unwrap_or(joined.len()));
             Some(Open { chunk: *chunk, segments: held })
@@ -99,6 +127,26 @@ impl Stitcher {
         }
         segments
     }
+}
+
+/// Where a seam is to be, and whether that has been settled or is only what would be best.
+#[derive(Clone, Copy)]
+struct Wanted {
+    middle: SampleIndex,
+    is_settled: bool,
+}
+
+/// What both chunks heard, if anything.
+fn overlap(before: &Chunk, chunk: &Chunk, Wanted { middle, is_settled }: Wanted) -> Option<Overlap> {
+    let span = TimeSpan::new(chunk.span.start, before.span.end.min(chunk.span.end));
+    (!span.is_empty()).then(|| Overlap { span, middle: middle.clamp(span.start, span.end), is_settled })
+}
+
+/// Segments inside their chunk, in order.
+fn fitted(segments: Vec<Segment>, span: TimeSpan) -> Vec<Segment> {
+    let mut fitted: Vec<Segment> = segments.into_iter().map(|segment| bounded(segment, span)).collect();
+    set_apart(&mut fitted, span.start);
+    fitted
 }
 
 /// The segment inside its chunk: recognisers sometimes end past what they heard.
@@ -139,49 +187,9 @@ pub fn without_repeats(segments: &[Segment], mut fresh: Vec<Segment>, middle: Sa
     fresh
 }
 
-/// What is kept or dropped as one: a word, or a whole segment that carries no words.
-struct Unit<'a> {
-    text: &'a str,
-    span: TimeSpan,
-    probability: f32,
-}
-
-fn units(segments: &[Segment]) -> Vec<Unit<'_>> {
-    fn of_word(word: &Word) -> Unit<'_> {
-        Unit { text: &word.text, span: word.span, probability: word.probability }
-    }
-    let mut units = Vec::new();
-    for segment in segments {
-        if segment.words.is_empty() {
-            let probability = segment.avg_logprob.exp();
-            units.push(Unit { text: &segment.text, span: segment.span, probability });
-        } else {
-            units.extend(segment.words.iter().map(of_word));
-        }
-    }
-    units
-}
-
-/// Where to leave the left side and enter the right one: the left's first `left` units are kept, and the
-/// right's units from `right` on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seam {
-    left: usize,
-    right: usize,
-}
-
 /// The left side up to the seam, then the right side from it on.
-fn join(
-    mut left: Vec<Segment>,
-    mut right: Vec<Segment>,
-    overlap: TimeSpan,
-    middle: SampleIndex,
-) -> Vec<Segment> {
-    let seam = {
-        let (left, right) = (units(&left), units(&right));
-        seam_at_match(&left, &right, overlap, middle)
-            .unwrap_or_else(|| seam_at_middle(&left, &right, overlap, middle))
-    };
+fn join(mut left: Vec<Segment>, mut right: Vec<Segment>, overlap: Overlap) -> Vec<Segment> {
+    let seam = seam::between(&units(&left), &units(&right), overlap);
     keep_units(&mut left, 0, seam.left);
     keep_units(&mut right, seam.right, usize::MAX);
     if let (Some(last), Some(first)) = (left.last_mut(), right.first_mut()) {
@@ -205,191 +213,6 @@ fn part(last: &mut Segment, first: &mut Segment) {
     first.span = TimeSpan::new(last.span.end.max(first.span.start), first.span.end);
     fit_words(&mut last.words, last.span);
     fit_words(&mut first.words, first.span);
-}
-
-/// The seam after the word nearest to `middle` that both sides heard, where the times of what is kept are those of
-/// words; `None` when they share none.
-fn seam_at_match(
-    left: &[Unit<'_>],
-    right: &[Unit<'_>],
-    overlap: TimeSpan,
-    middle: SampleIndex,
-) -> Option<Seam> {
-    let left_from = left.iter().position(|unit| unit.span.end > overlap.start).unwrap_or(left.len());
-    let left_from = left_from.max(left.len().saturating_sub(MAX_ALIGNED_WORDS));
-    let right_to = right.iter().position(|unit| unit.span.start >= overlap.end).unwrap_or(right.len());
-    let right_to = right_to.min(MAX_ALIGNED_WORDS);
-    let pairs = align(&left[left_from..], &right[..right_to]);
-    let pairs = if pairs.is_empty() { common_phrase(&left[left_from..], &right[..right_to]) } else { pairs };
-    let distance = |(i, j): (usize, usize)| {
-        let at = left[left_from + i].span.midpoint().midpoint(right[j].span.midpoint());
-        at.abs_diff(middle)
-    };
-    // A single word in common may be chance, where one side heard nonsense at its edge.
-    let runs = run_lengths(&pairs);
-    let flaws = flaws_kept(&pairs, &left[left_from..], &right[..right_to]);
-    let best = (0..pairs.len()).min_by_key(|&at| (flaws[at], runs[at] < TRUSTED_RUN, distance(pairs[at])))?;
-    let (i, j) = pairs[best];
-    Some(Seam { left: left_from + i + 1, right: j + 1 })
-}
-
-/// For a seam at each of the pairs, how many flaws are kept where the two sides differ between (or on) pairs: those of the
-/// left side before the seam, and those of the right side after it.
-fn flaws_kept(pairs: &[(usize, usize)], left: &[Unit<'_>], right: &[Unit<'_>]) -> Vec<usize> {
-    let between: Vec<(usize, usize)> = pairs
-        .windows(2)
-        .map(|two| {
-            let ((i, j), (k, l)) = (two[0], two[1]);
-            let is_same = (k - i, l - j) == (1, 1);
-            if is_same { (0, 0) } else { (flaws(&left[i..=k]), flaws(&right[j..=l])) }
-        })
-        .collect();
-    let of_left = |at: usize| between[..at].iter().map(|(left, _)| left).sum::<usize>();
-    let of_right = |at: usize| between[at..].iter().map(|(_, right)| right).sum::<usize>();
-    (0..pairs.len()).map(|at| of_left(at) + of_right(at)).collect()
-}
-
-/// How many of the words lie in no time at all, or over one in which several would have been said.
-fn flaws(units: &[Unit<'_>]) -> usize {
-    let is_flawed = |unit: &&Unit<'_>| {
-        let longest = LONGEST_WORD_MS + LONGEST_LETTER_MS * unit.text.trim().chars().count() as u64;
-        unit.span.len() < ms_to_samples(SHORTEST_WORD_MS) || unit.span.len() > ms_to_samples(longest)
-    };
-    units.iter().filter(is_flawed).count()
-}
-
-/// For each pair, how many pairs in a row with no word between them it belongs to.
-fn run_lengths(pairs: &[(usize, usize)]) -> Vec<usize> {
-    let follows = |at: usize| at > 0 && pairs[at] == (pairs[at - 1].0 + 1, pairs[at - 1].1 + 1);
-    let mut lengths = vec![0; pairs.len()];
-    let mut first = 0;
-    for at in 0..pairs.len() {
-        if !follows(at) {
-            first = at;
-        }
-        if at + 1 == pairs.len() || !follows(at + 1) {
-            lengths[first..=at].fill(at + 1 - first);
-        }
-    }
-    lengths
-}
-
-/// The pairs of the longest phrase that both sides have and neither has twice, wherever their times put it:
-/// times may be off by seconds where a recogniser was lost. Empty when there is none of `TRUSTED_RUN` words.
-fn common_phrase(left: &[Unit<'_>], right: &[Unit<'_>]) -> Vec<(usize, usize)> {
-    let keys = |units: &[Unit<'_>]| units.iter().map(|unit| normalised(unit.text)).collect::<Vec<_>>();
-    let (left, right) = (keys(left), keys(right));
-    let same = |i: usize, j: usize| !left[i].is_empty() && left[i] == right[j];
-    let mut best = (0, 0, 0);
-    for i in 0..left.len() {
-        for j in 0..right.len() {
-            let length =
-                (0..).take_while(|n| i + n < left.len() && j + n < right.len() && same(i + n, j + n)).count();
-            if length > best.2 {
-                best = (i, j, length);
-            }
-        }
-    }
-    let (i, j, length) = best;
-    let occurs =
-        |words: &[String]| words.windows(length).filter(|phrase| *phrase == &left[i..i + length]).count();
-    if length < TRUSTED_RUN || occurs(&left) != 1 || occurs(&right) != 1 {
-        return Vec::new();
-    }
-    (0..length).map(|n| (i + n, j + n)).collect()
-}
-
-/// The common subsequence of two word lists with the greatest weight, as index pairs.
-///
-/// A pair of equal words weighs less the further apart their times are: in "no no no" every word equals
-/// every other, and only the times tell which is which.
-fn align(left: &[Unit<'_>], right: &[Unit<'_>]) -> Vec<(usize, usize)> {
-    let keys = |units: &[Unit<'_>]| units.iter().map(|unit| normalised(unit.text)).collect::<Vec<_>>();
-    let (left_keys, right_keys) = (keys(left), keys(right));
-    let weight = |i: usize, j: usize| {
-        let difference = left[i].span.midpoint().abs_diff(right[j].span.midpoint());
-        let limit = ms_to_samples(MAX_TIME_DIFFERENCE_MS);
-        let same = !left_keys[i].is_empty() && left_keys[i] == right_keys[j] && difference < limit;
-        if same { 1.0 - difference as f32 / limit as f32 } else { 0.0 }
-    };
-    // best[i][j]: greatest weight of left[i..] against right[j..].
-    let columns = right.len() + 1;
-    let mut best = vec![0.0f32; (left.len() + 1) * columns];
-    for i in (0..left.len()).rev() {
-        for j in (0..right.len()).rev() {
-            let skip = best[(i + 1) * columns + j].max(best[i * columns + j + 1]);
-            let pair = weight(i, j);
-            let paired = pair + best[(i + 1) * columns + j + 1];
-            best[i * columns + j] = if pair > 0.0 { skip.max(paired) } else { skip };
-        }
-    }
-    let mut pairs = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    while i < left.len() && j < right.len() {
-        let here = best[i * columns + j];
-        if here == best[(i + 1) * columns + j] {
-            i += 1;
-        } else if here == best[i * columns + j + 1] {
-            j += 1;
-        } else {
-            pairs.push((i, j));
-            (i, j) = (i + 1, j + 1);
-        }
-    }
-    pairs
-}
-
-/// A word without case, punctuation and blanks; empty when nothing is left.
-fn normalised(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// The seam where no word is common: each word goes to the side that owns its middle. A side that heard
-/// nothing in its own half leaves that half to the other.
-fn seam_at_middle(left: &[Unit<'_>], right: &[Unit<'_>], overlap: TimeSpan, middle: SampleIndex) -> Seam {
-    let within = |units: &[Unit<'_>], from: SampleIndex, to: SampleIndex| {
-        let half = TimeSpan::new(from, to);
-        units.iter().any(|unit| half.contains(unit.span.midpoint()))
-    };
-    let left_silent = !within(left, overlap.start, middle);
-    let right_silent = !within(right, middle, overlap.end.saturating_add(1));
-    let cut = match (left_silent, right_silent) {
-        (true, false) => overlap.start,
-        (false, true) => overlap.end,
-        _ => middle,
-    };
-    let before = |units: &[Unit<'_>]| units.partition_point(|unit| unit.span.midpoint() < cut);
-    let seam = Seam { left: before(left), right: before(right) };
-    mend_straddling_word(left, right, seam)
-}
-
-/// A word across the seam may have its middle on the wrong side in both chunks' times: said twice then,
-/// or not at all. The more probable one is kept, once.
-fn mend_straddling_word(left: &[Unit<'_>], right: &[Unit<'_>], seam: Seam) -> Seam {
-    let Seam { left: kept, right: entered } = seam;
-    if let (Some(last), Some(first)) = (kept.checked_sub(1).map(|at| &left[at]), right.get(entered))
-        && is_same_stretch(last.span, first.span)
-    {
-        return match last.probability.total_cmp(&first.probability) {
-            Ordering::Less => Seam { left: kept - 1, right: entered },
-            _ => Seam { left: kept, right: entered + 1 },
-        };
-    }
-    if let (Some(lost), Some(also_lost)) = (left.get(kept), entered.checked_sub(1).map(|at| &right[at]))
-        && is_same_stretch(lost.span, also_lost.span)
-    {
-        return match lost.probability.total_cmp(&also_lost.probability) {
-            Ordering::Less => Seam { left: kept, right: entered - 1 },
-            _ => Seam { left: kept + 1, right: entered },
-        };
-    }
-    seam
-}
-
-/// Whether two spans share more than half of the shorter one.
-fn is_same_stretch(a: TimeSpan, b: TimeSpan) -> bool {
-    let common = a.end.min(b.end).saturating_sub(a.start.max(b.start));
-    common * 2 > a.len().min(b.len())
 }
 
 /// Keeps the units `from..to` of the segments, counted over all of them; empty segments go.
@@ -470,31 +293,6 @@ fn tokens_within(tokens: Vec<Token>, written: &str, range: std::ops::Range<usize
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_phrase_that_both_sides_have_once_joins_them_though_its_times_are_off() {
-        let said = |text: &str, start_ms: u64| -> Vec<Word> {
-            let place = |(n, text): (u64, &str)| word(text, start_ms + 300 * n, start_ms + 300 * n + 250);
-            (0..).zip(text.split(' ')).map(place).collect()
-        };
-        let (left, right) = (said("we will meet at ten", 1_000), said("will meet at ten tomorrow", 4_000));
-        let unit = |word: &Word| Unit { text: "", span: word.span, probability: word.probability };
-        let units = |words: &[Word]| words.iter().map(unit).collect::<Vec<_>>();
-        let (mut l, mut r) = (units(&left), units(&right));
-        l.iter_mut().zip(&left).for_each(|(unit, word)| unit.text = &word.text);
-        r.iter_mut().zip(&right).for_each(|(unit, word)| unit.text = &word.text);
-        assert_eq!(align(&l, &r), []);
-        assert_eq!(common_phrase(&l, &r), [(1, 0), (2, 1), (3, 2), (4, 3)]);
-        assert_eq!(common_phrase(&l[3..], &r), [], "two words are chance");
-        let twice: Vec<Unit<'_>> = l.iter().chain(&l).map(|unit| Unit { ..*unit }).collect();
-        assert_eq!(common_phrase(&twice, &r), [], "which of the two?");
-    }
-
-    #[test]
-    fn pairs_in_a_row_are_counted() {
-        assert_eq!(run_lengths(&[(0, 1), (1, 2), (2, 3), (4, 4), (6, 5), (7, 6)]), [3, 3, 3, 1, 2, 2]);
-        assert_eq!(run_lengths(&[]), [0; 0]);
-    }
 
     const MS: u64 = 16;
 
@@ -640,6 +438,15 @@ mod tests {
     }
 
     #[test]
+    fn a_word_in_no_time_that_both_sides_have_was_said() {
+        let heard =
+            [("at", 4_000), ("ten", 4_300), ("the", 4_700), ("next", 4_710), ("man", 5_200), ("is", 5_600)];
+        let rest = [("here", 6_100), ("now", 6_400)];
+        let without: Vec<_> = [&heard[2..3], &heard[4..], &rest].concat();
+        assert_eq!(joined(&[&heard[..], &rest].concat(), &without), " at ten the next man is here now");
+    }
+
+    #[test]
     fn equal_words_far_apart_in_time_are_not_the_same_word() {
         let left = segment(vec![word("yes", 8_100, 8_300)]);
         let right = segment(vec![word("yes", 9_600, 9_900)]);
@@ -675,6 +482,42 @@ mod tests {
         unsure.probability = 0.3;
         let sure = word("colour", 8_800, 9_300);
         assert_eq!(text(&stitched(vec![segment(vec![unsure])], vec![segment(vec![sure])])), " colour");
+    }
+
+    #[test]
+    fn a_third_hearing_settles_what_the_other_two_do_not_agree_on() {
+        let heard = |text: &str, probability: f32| {
+            let words = text.split(' ').zip(0..);
+            let mut words: Vec<_> =
+                words.map(|(text, n)| word(text, 8_050 + 250 * n, 8_250 + 250 * n)).collect();
+            words[3].probability = probability;
+            vec![segment(words)]
+        };
+        let (left, right) = (chunk(LEFT.0, LEFT.1), chunk(RIGHT.0, RIGHT.1));
+        let settled = |words: [(&str, f32); 3]| {
+            let [first, second, third] = words;
+            let heard = |(said, probability): (&str, f32)| {
+                heard(&format!("we will meet {said} o'clock on Monday morning"), probability)
+            };
+            let mut stitcher = Stitcher::new();
+            let mut all = stitcher.push(&left, heard(first));
+            let between = stitcher.disputed(&right, &heard(second)).expect("they differ");
+            assert_eq!(between, chunk((4_000, 14_000), (8_800, 9_000)));
+            all.extend(stitcher.push_after((&between, heard(third)), &right, heard(second)));
+            all.extend(stitcher.finish());
+            text(&all)
+        };
+        let with = |word: &str| format!(" we will meet {word} o'clock on Monday morning");
+        assert_eq!(settled([("ten", 0.3), ("two", 0.9), ("ten", 0.3)]), with("ten"));
+        assert_eq!(settled([("ten", 0.9), ("two", 0.3), ("two", 0.3)]), with("two"));
+        assert_eq!(settled([("ten", 0.9), ("two", 0.3), ("six", 0.3)]), with("ten"));
+        assert_eq!(settled([("ten", 0.3), ("two", 0.9), ("six", 0.3)]), with("two"));
+        assert_eq!(settled([("ten", 0.3), ("two", 0.3), ("six", 0.9)]), with("six"));
+
+        let mut stitcher = Stitcher::new();
+        stitcher.push(&left, heard("we will meet ten o'clock on", 0.9));
+        assert_eq!(stitcher.disputed(&right, &heard("we will meet ten o'clock on Monday", 0.9)), None);
+        assert_eq!(stitcher.disputed(&chunk((10_000, 20_000), (10_000, 20_000)), &[]), None, "no overlap");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use crate::asr::engine::{EnginePool, ReadSamples, Recognised, Session};
+use crate::asr::guard::{self, Evidence};
 use crate::asr::stitch::{Stitcher, split_at};
 use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
@@ -16,7 +17,7 @@ use crate::vad::{Condensed, VoiceActivityDetector};
 
 use super::findings::Findings;
 use super::plan::Plan;
-use super::review::{Case, Hearing, Review, Reviewed, Step};
+use super::review::{Case, Hearing, Review, Reviewed, Source, Step};
 use super::scan::{ChunkScan, Found, Polled};
 use super::speech_map::SpeechMap;
 use super::vocals::Tracks;
@@ -193,6 +194,8 @@ struct Waiting {
     /// The prompt of its hearings.
     prompt: String,
     tried_again: bool,
+    /// Its text and what is heard before it is stitched, if it and the chunk before do not agree.
+    disputed: Option<(Reviewed, Chunk)>,
 }
 
 impl Run<'_> {
@@ -249,6 +252,7 @@ impl Run<'_> {
             review: Review::new(case, self.plan.checks),
             prompt,
             tried_again: false,
+            disputed: None,
         });
         self.submit(index);
     }
@@ -282,7 +286,11 @@ impl Run<'_> {
         else {
             return Err(AsrError::Engine("a chunk came back twice".into()).into());
         };
-        let Waiting { review, prompt, tried_again } = waiting;
+        if let Some((reviewed, between)) = waiting.disputed.take() {
+            self.settle(reviewed, between, result)?;
+            return self.stitch_ready();
+        }
+        let Waiting { review, prompt, tried_again, .. } = waiting;
         let step = match result {
             Err(AsrError::Cancelled) => return Err(AsrError::Cancelled.into()),
             Err(AsrError::Engine(_)) if !*tried_again => {
@@ -314,32 +322,82 @@ impl Run<'_> {
 
     fn stitch_ready(&mut self) -> Result<(), PipelineError> {
         while let Some(result) = self.done.remove(&self.next_index) {
-            self.next_index += 1;
-            self.waiting.pop_front();
-            self.stitch(result)?;
+            match result {
+                Ok(reviewed) => match self.dispute(&reviewed) {
+                    Some(between) => return self.hear_between(reviewed, between),
+                    None => self.stitch(reviewed, None)?,
+                },
+                Err((chunk, error)) => self.stitch_failed(chunk, error)?,
+            }
         }
         Ok(())
     }
 
-    fn stitch(&mut self, result: Result<Reviewed, (Chunk, AsrError)>) -> Result<(), PipelineError> {
-        let (chunk, segments) = match result {
-            Ok(mut reviewed) => {
-                self.recognised += 1;
-                let segments = std::mem::take(&mut reviewed.segments);
-                let chunk = reviewed.chunk;
-                self.count(&reviewed);
-                self.findings.add(reviewed);
-                (chunk, segments)
-            }
-            Err((chunk, error)) => {
-                tracing::error!(%error, start = chunk.span.start, "a chunk could not be recognised");
-                self.metrics.chunk_failed();
-                self.findings.add_failure(chunk, &error);
-                self.failure = Some(error);
-                (chunk, Vec::new())
-            }
+    /// What is to be heard once more before this chunk is joined to the one before, if anything.
+    fn dispute(&self, reviewed: &Reviewed) -> Option<Chunk> {
+        let is_wanted = self.plan.checks.coverage;
+        is_wanted.then(|| self.stitcher.disputed(&reviewed.chunk, &reviewed.segments)).flatten()
+    }
+
+    /// Has the overlap heard in which the next chunk to stitch and the one before do not agree.
+    fn hear_between(&mut self, reviewed: Reviewed, between: Chunk) -> Result<(), PipelineError> {
+        tracing::debug!(start = between.owned.start, "two chunks do not agree on what both heard");
+        let source = self.tracks.of(reviewed.chosen.unwrap_or(Source::Voice));
+        let options = DecodingOptions { word_times: true, ..self.options.clone() };
+        let samples = reader(source, Condensed::new(between.span, &[], None));
+        self.session.submit(self.next_index, samples, Arc::new(options));
+        self.waiting[0].disputed = Some((reviewed, between));
+        Ok(())
+    }
+
+    /// Stitches the next chunk with what was heard between it and the one before, if that is any better than nothing.
+    fn settle(
+        &mut self,
+        mut reviewed: Reviewed,
+        between: Chunk,
+        result: Result<ChunkTranscript, AsrError>,
+    ) -> Result<(), PipelineError> {
+        let heard = match result {
+            Err(AsrError::Cancelled) => return Err(AsrError::Cancelled.into()),
+            Err(_) => Vec::new(),
+            Ok(text) => on_source_clock(text, &Condensed::new(between.span, &[], None)),
         };
-        let ready = self.stitcher.push(&chunk, segments);
+        reviewed.heard_again = true;
+        let evidence = Evidence { speech: &[between.span], prompt: &self.options.prompt };
+        let is_clean = !heard.is_empty() && guard::suspicions(&heard, &evidence).is_empty();
+        self.stitch(reviewed, is_clean.then_some((between, heard)))
+    }
+
+    fn stitch(
+        &mut self,
+        mut reviewed: Reviewed,
+        between: Option<(Chunk, Vec<Segment>)>,
+    ) -> Result<(), PipelineError> {
+        self.recognised += 1;
+        let segments = std::mem::take(&mut reviewed.segments);
+        let chunk = reviewed.chunk;
+        self.count(&reviewed);
+        self.findings.add(reviewed);
+        let ready = match between {
+            Some((between, heard)) => self.stitcher.push_after((&between, heard), &chunk, segments),
+            None => self.stitcher.push(&chunk, segments),
+        };
+        self.stitched(chunk, ready)
+    }
+
+    fn stitch_failed(&mut self, chunk: Chunk, error: AsrError) -> Result<(), PipelineError> {
+        tracing::error!(%error, start = chunk.span.start, "a chunk could not be recognised");
+        self.metrics.chunk_failed();
+        self.findings.add_failure(chunk, &error);
+        self.failure = Some(error);
+        let ready = self.stitcher.push(&chunk, Vec::new());
+        self.stitched(chunk, ready)
+    }
+
+    /// Goes on to the next chunk.
+    fn stitched(&mut self, chunk: Chunk, ready: Vec<Segment>) -> Result<(), PipelineError> {
+        self.next_index += 1;
+        self.waiting.pop_front();
         self.accept(ready)?;
         self.count_until(chunk.owned.end);
         let progress = Event::Progress { done: chunk.owned.end, total: self.tracks.clearest().total() };
