@@ -105,3 +105,48 @@ fn sounds_taken_for_speech_give_no_text() {
     assert_eq!((&unguarded.dropped[..], &unguarded.coverage), (&[][..], &None));
     assert!(texts(&unguarded).len() > spoken.len(), "without the guard its text would be there");
 }
+
+/// Ten minutes of one scene at each of three levels, heard as `change` has it: the words that were found, by scene.
+fn words_in_sounds(change: impl Fn(Request) -> Request) -> Vec<(Scene, usize)> {
+    const SECONDS: usize = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sound.wav");
+    let words_in = |scene: Scene| {
+        let mut writer = wav_writer(&path);
+        for (seed, level) in [0.1, 0.02, 0.003].into_iter().enumerate() {
+            for sample in scene.render(SECONDS * SAMPLE_RATE as usize, level, seed as u64) {
+                writer.write_sample((sample.clamp(-1.0, 1.0) * FULL_SCALE) as i16).unwrap();
+            }
+        }
+        writer.finalize().unwrap();
+        let transcript = run(&change(request(&path))).unwrap().transcript;
+        let texts: Vec<String> =
+            transcript.segments.iter().map(|segment| segment.unwrap().text.clone()).collect();
+        println!("{scene:?}: {texts:?}");
+        texts.iter().flat_map(|text| text.split_whitespace()).count()
+    };
+    Scene::ALL.into_iter().map(|scene| (scene, words_in(scene))).collect()
+}
+
+#[test]
+#[ignore = "minutes: run it after changes to the model or the guard"]
+fn ten_minutes_of_each_sound_give_no_text() {
+    for (scene, words) in words_in_sounds(|request| request) {
+        assert_eq!(words, 0, "{scene:?}");
+    }
+}
+
+#[test]
+#[ignore = "minutes: run it after changes to the model"]
+fn ten_minutes_of_each_sound_give_five_words_at_most_without_voice_activity() {
+    let all = VadOptions { threshold: 0.0, neg_threshold: 0.0, ..VadOptions::default() };
+    let unchecked = |request| Request {
+        chunking: Chunking::Vad(all),
+        guard: Some(false),
+        coverage: Some(false),
+        ..request
+    };
+    for (scene, words) in words_in_sounds(unchecked) {
+        assert!(words <= 5, "{scene:?}: {words}");
+    }
+}
