@@ -119,7 +119,7 @@ fn detect_language(
     let found = scan.look_ahead(LANGUAGE_SEARCH)?;
     let chunks: Vec<Chunk> = found.iter().map(|found| found.chunk).collect();
     let ask = |index: usize| {
-        let Found { chunk, speech } = &found[index];
+        let Found { chunk, speech, .. } = &found[index];
         let heard = Condensed::new(chunk.span, speech, plan.chunks.max_pause());
         session.languages(reader(spool, heard))
     };
@@ -231,11 +231,12 @@ impl Run<'_> {
         Ok(self)
     }
 
-    fn submit_new(&mut self, Found { chunk, speech }: Found) {
+    fn submit_new(&mut self, Found { chunk, speech, confidence }: Found) {
         let index = self.next_index + self.waiting.len();
         let case = Case {
             chunk,
             speech,
+            confidence,
             padding: ms_to_samples(self.plan.vad.speech_pad_ms),
             earliest: self.submitted_until.min(chunk.span.start),
             longest: ms_to_samples(self.plan.chunks.max_ms),

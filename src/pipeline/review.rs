@@ -37,6 +37,9 @@ const MAX_DOUBTED_MS: u64 = 10_000;
 /// lie above -0.5; Whisper's own bound for trying another temperature is -1.
 const DOUBTED_LOGPROB: f32 = -0.6;
 
+/// Mean probability of speech below which voice activity doubts that it is any: half its own default threshold.
+const FAINT_SPEECH: f32 = 0.25;
+
 /// By how much a doubted chunk's second hearing must be likelier.
 const CLEARLY_LIKELIER: f32 = 0.1;
 
@@ -116,6 +119,8 @@ pub struct Case {
     pub chunk: Chunk,
     /// Where voice activity found speech in it, padding included; sorted, disjoint.
     pub speech: Vec<TimeSpan>,
+    /// How sure voice activity is of it, in [0, 1].
+    pub confidence: f32,
     /// Padding of those regions, in samples.
     pub padding: SampleIndex,
     /// Where the chunk before ended; a second hearing begins no earlier.
@@ -285,11 +290,11 @@ impl Review {
         if !guard::suspicions(first, &self.evidence(prompt)).is_empty() {
             return Some(Reason::Suspicious);
         }
+        if is_doubtful(first) && (self.may_be_doubted() || self.is_faint()) {
+            return Some(Reason::Doubtful);
+        }
         if first.is_empty() || !self.may_be_doubted() {
             return None;
-        }
-        if logprob(first) < DOUBTED_LOGPROB {
-            return Some(Reason::Doubtful);
         }
         (!self.overlaps() && begins_in_lower_case(first)).then_some(Reason::CutOff)
     }
@@ -312,6 +317,11 @@ impl Review {
                 self.dropped.extend(settled.dropped);
                 let segments = if is_better { self.adopt(second) } else { settled.segments };
                 return self.look_for_gaps(segments);
+            }
+            // Recogniser and voice activity doubt it: a sound, which will not be speech when it is heard a third time.
+            Reason::Doubtful if self.is_faint() && (second.is_empty() || is_doubtful(&second)) => {
+                self.drop_as_silence(first);
+                return self.done(Vec::new());
             }
             Reason::Doubtful => is_clean && is_likelier,
             Reason::CutOff => is_clean && guard::begins_earlier(&second, &first),
@@ -448,6 +458,11 @@ impl Review {
         chunk.owned.start > chunk.span.start
     }
 
+    /// Whether voice activity itself doubts that somebody speaks.
+    fn is_faint(&self) -> bool {
+        self.case.confidence < FAINT_SPEECH
+    }
+
     /// Whether the chunk is short, and could be cut in another place.
     fn may_be_doubted(&self) -> bool {
         let span = self.case.chunk.span;
@@ -464,6 +479,11 @@ impl Review {
         let start = chunk.span.start.saturating_sub(room.min(ms_to_samples(EARLIER_MS))).max(earliest);
         TimeSpan::new(start.min(chunk.span.start), chunk.span.end)
     }
+}
+
+/// Whether the recogniser is unsure.
+fn is_doubtful(segments: &[Segment]) -> bool {
+    logprob(segments) < DOUBTED_LOGPROB
 }
 
 /// The lowest mean log probability of a chunk's windows; 0 for no text.
@@ -562,6 +582,7 @@ mod tests {
         Case {
             chunk: Chunk { span: at, owned: at },
             speech: vec![at],
+            confidence: 0.9,
             padding: SECOND * 3 / 10,
             earliest: 8 * SECOND,
             longest: 30 * SECOND,
@@ -577,6 +598,20 @@ mod tests {
 
     fn likely(text: &str, avg_logprob: f32) -> Vec<Segment> {
         vec![Segment { avg_logprob, ..segment(10.3, 13.7, text) }]
+    }
+
+    #[test]
+    fn text_that_both_recogniser_and_detector_doubt_is_left_out() {
+        let heard_twice = |confidence, second: f32| {
+            let mut review = Review::new(Case { confidence, ..case(14.0) }, ALL);
+            assert!(matches!(review.take(likely(" I worked as a lawyer", -0.9), ""), Step::Hear));
+            done(review.take(likely(" I worked as a lawyer", second), ""))
+        };
+        let faint = heard_twice(0.05, -0.65);
+        assert_eq!((faint.segments.len(), faint.dropped.len()), (0, 1));
+        assert_eq!(faint.dropped[0].reason, DropReason::Silence);
+        assert_eq!(heard_twice(0.05, -0.5).segments.len(), 1, "the second time it is sure");
+        assert_eq!(heard_twice(0.6, -0.65).segments.len(), 1, "somebody speaks there");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Found {
     pub chunk: Chunk,
     /// Sorted, disjoint, inside the chunk's span.
     pub speech: Vec<TimeSpan>,
+    /// How sure the detector is of it, in [0, 1].
+    pub confidence: f32,
 }
 
 /// What a look at the next few seconds of the recording gave.
@@ -157,7 +159,8 @@ impl<'a> ChunkScan<'a> {
 }
 
 fn found(chunk: Chunk, speech: &mut SpeechLog) -> Found {
-    Found { chunk, speech: speech.of(&chunk) }
+    let heard = speech.of(&chunk);
+    Found { chunk, speech: heard, confidence: speech.confidence(&chunk) }
 }
 
 #[cfg(test)]

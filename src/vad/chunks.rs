@@ -239,6 +239,13 @@ impl SpeechLog {
         speech.retain(|region| !region.is_empty());
         speech
     }
+
+    /// How sure the detector is of the speech that `chunk` hears: the mean probability of its surest region, in [0, 1].
+    /// Ask after `of`.
+    pub fn confidence(&self, chunk: &Chunk) -> f32 {
+        let heard = self.regions.iter().filter(|region| region.span.common(chunk.span) > 0);
+        heard.map(|region| region.confidence).fold(0.0, f32::max)
+    }
 }
 
 #[cfg(test)]
