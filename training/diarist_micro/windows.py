@@ -10,6 +10,7 @@ import torch
 from scipy.signal import lfilter
 
 from .features import FLOOR, normalise
+from .network import TEXT_POSITIONS
 from .phones import UNKNOWN
 from .tokens import Tokens
 
@@ -266,7 +267,17 @@ class Composer:
         prompt = self.prompt(timestamps) if rng.random() < self.recipe.prompts / (1 if full else 2) else []
         window = Window(self.record(mel, recorded, False), offset, phones=phones[::2], prompt=len(prompt))
         self.write(window, placed, tail, timestamps, prompt)
+        self.shorten_prompt(window)
         return window
+
+    @staticmethod
+    def shorten_prompt(window: Window) -> None:
+        """Forgets the oldest of the prompt where prompt and answer do not fit the decoder together."""
+        excess = min(len(window.rows) - TEXT_POSITIONS, window.prompt - 1)
+        if excess > 0:
+            del window.rows[1 : 1 + excess]
+            window.prompt -= excess
+            window.first -= excess
 
     def place(self, frames: int, full: bool, timestamps: bool):
         """Lays utterances into a window: the power, (first frame, utterance) each, one cut by the end, frames recorded."""

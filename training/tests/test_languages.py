@@ -8,7 +8,7 @@ import torch
 
 from diarist_micro.export import tensors
 from diarist_micro.languages import ENGLISH, MULTILINGUAL, set_of_size
-from diarist_micro.network import TIMESTAMPS, MicroWhisper
+from diarist_micro.network import TEXT_POSITIONS, TIMESTAMPS, MicroWhisper
 from diarist_micro.tokens import Tokens
 from diarist_micro.train import take_over
 from diarist_micro.vocabulary import read_tiktoken
@@ -82,6 +82,19 @@ def test_a_translation_is_written_where_its_words_are_heard(speech, tokens):
         assert window.spans[today][1] <= window.spans[monday][0]
         spoken = {row for row in window.words if row != IGNORE}
         assert spoken == set(tokens.encode(TEXT)[:-1])  # the frames' words are the source's
+
+
+def test_a_prompt_gives_way_to_a_long_answer(speech, tokens):
+    of = composer(speech, tokens, 0.0)
+    of.recipe.prompts = 1.0
+    window = next(one for one in iter(lambda: of.window(FULL, 0.0), None) if one.prompt > 100)
+    before, answer = list(window.rows), window.rows[window.prompt :]
+    window.rows += [tokens.end] * (TEXT_POSITIONS - len(before) + 30)
+    of.shorten_prompt(window)
+    assert len(window.rows) == TEXT_POSITIONS
+    assert window.rows[0] == tokens.previous and window.rows[1:5] == before[31:35]
+    assert window.rows[window.prompt : window.prompt + len(answer)] == answer
+    assert window.rows[window.first] == tokens.task("de", False)[1] or window.rows[window.first] == tokens.no_timestamps
 
 
 def test_the_language_is_learned_after_the_start_and_no_speech_in_silence(speech, tokens):
