@@ -32,7 +32,7 @@ SIZES = {
     ],
     "multilingual": [(0.16, 240), (0.22, 320), (0.20, 440), (0.14, 600), (0.08, 800), (0.05, 1100), (0.15, FULL)],
 }  # fmt: skip
-RECIPES = {"english": Recipe(), "multilingual": Recipe(prompts=0.2, cuts=0.1, translations=0.42)}
+RECIPES = {"english": Recipe(), "multilingual": Recipe(prompts=0.2, cuts=0.1, translations=0.5)}
 SILENT_SHARE = {"english": 0.13, "multilingual": 0.08}
 PHONE_WEIGHT, WORD_WEIGHT, GUIDE_WEIGHT = 0.3, 0.5, 0.4
 SMOOTHING = 0.03  # of the text targets
