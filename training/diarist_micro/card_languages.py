@@ -42,7 +42,8 @@ _TAIL = """
 ## Limits
 
 - People's voices, other words and other languages come out as nonsense of the grammars' words.
-- Told the wrong language, it answers with nonsense. Translation is into English only, as in every Whisper model.
+- Told the wrong language, it writes the one that is spoken all the same, and told English, it translates.
+- Voices of other engines than espeak-ng are not its domain, even in English.
 - It writes numbers as words, French questions without a space before their mark, and knows no digits.
 - It was trained for recordings cut at pauses, mostly of one or two sentences.
 """
