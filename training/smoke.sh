@@ -17,7 +17,7 @@ for languages in english multilingual; do
         model=$folder/$languages-$type.bin card=$folder/$languages-$type.md
         python -m diarist_micro.export "$run/checkpoint.pt" "$model" --type $type
         python -m diarist_micro.evaluate "$model" --card "$card" --checkpoint "$run/checkpoint.pt" \
-            --sentences ${SENTENCES:-4} --ways greedy --sound-seconds 5 --long-seconds 10
+            --sentences 4 --voices 1 --ways greedy --sound-seconds 5 --long-seconds 10
         test -s "$card"
     done
 done

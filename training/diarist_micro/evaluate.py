@@ -115,6 +115,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--card", type=Path, help="where to write the model card")
     parser.add_argument("--checkpoint", type=Path, help="the model's checkpoint, to say in the card how long it was trained")
     parser.add_argument("--sentences", type=int, default=40, help="per voice; a quarter of them of the meeting kind")
+    parser.add_argument("--voices", type=int, default=4, help="of each language, seen and unseen; of multilingual models")
     parser.add_argument("--ways", nargs="+", default=["greedy", "beam 5"])
     parser.add_argument("--sound-seconds", type=float, default=60)
     parser.add_argument("--long-seconds", type=float, default=120)

@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
     for language in MULTILINGUAL.languages:
         voices[language] = {}
         for seen, chosen in ((True, SEEN), (False, UNSEEN)):
-            for name, pitch, pace in chosen[language]:
+            for name, pitch, pace in chosen[language][: options.voices]:
                 texts = held_out(language, options.sentences, random.Random(name))
                 speak = lambda text, name=name, pitch=pitch, pace=pace: espeak.speak(text, name, pitch, 50, pace, 1.0)
                 result = measure(ear, language, speak, texts, options.ways)
