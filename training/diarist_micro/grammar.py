@@ -1,4 +1,4 @@
-"""Draws sentences from the rules in `english.txt`, and keeps some sentences out of training for good."""
+"""Draws sentences from rules such as those in `english.txt`, and keeps some sentences out of training for good."""
 
 import hashlib
 import random
@@ -10,11 +10,11 @@ HELD_OUT_OF = 25  # one sentence in so many is never trained on
 
 
 @cache
-def rules() -> dict[str, tuple[list[str], list[float]]]:
-    """Each rule's alternatives and their weights."""
+def rules(grammar: str = "english") -> dict[str, tuple[list[str], list[float]]]:
+    """Each rule's alternatives and their weights; `grammar` names the file."""
     found: dict[str, tuple[list[str], list[float]]] = {}
     name = ""
-    for line in Path(__file__).with_name("english.txt").read_text().splitlines():
+    for line in Path(__file__).with_name(f"{grammar}.txt").read_text("utf-8").splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         if match := re.match(r"(\w+) = (.*)", line):

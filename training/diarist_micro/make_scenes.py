@@ -21,8 +21,9 @@ import soundfile
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from . import noise
-from .evaluate import RULES, Ear, Voice, all_voices, held_out
+from .evaluate import RULES, Voice, all_voices, held_out
 from .features import RATE
+from .measure import Ear
 
 SEED = 2026
 EDGE = 0.5  # seconds of silence before the first and after the last sentence

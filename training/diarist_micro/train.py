@@ -1,6 +1,6 @@
 """Trains the model on a folder of speech, which may still be growing.
 
-    python -m diarist_micro.train SPEECH RUN --minutes 120
+    python -m diarist_micro.train SPEECH RUN --minutes 120 [--languages multilingual]
 
 One process is one thread; on several cores start one process per core with RANK, WORLD_SIZE, MASTER_ADDR and
 MASTER_PORT set (`train.sh` does). A checkpoint is written every few minutes; the same command continues from it.
@@ -20,21 +20,24 @@ import torch
 import torch.distributed as distributed
 import torch.nn.functional as F
 
-from .ggml import read_header
+from .languages import ENGLISH, SETS, LanguageSet
 from .network import TIMESTAMPS, MicroWhisper
-from .paths import SHIPPED_MODEL
-from .phones import NAMES
 from .tokens import Tokens
-from .windows import FRAMES_A_SECOND, FULL, IGNORE, Composer, Speech
+from .windows import FRAMES_A_SECOND, FULL, IGNORE, Composer, Recipe, Speech
 
 # (share of the steps, frames of a window): single sentences, chunks as a voice detector cuts them, whole windows.
-SIZES = [(0.06, 240), (0.07, 320), (0.09, 440), (0.10, 600), (0.11, 800), (0.12, 1100), (0.10, 1600), (0.09, 2300), (0.26, FULL)]
-SILENT_SHARE = 0.13
+SIZES = {
+    "english": [
+        (0.06, 240), (0.07, 320), (0.09, 440), (0.10, 600), (0.11, 800), (0.12, 1100), (0.10, 1600), (0.09, 2300), (0.26, FULL)
+    ],
+    "multilingual": [(0.16, 240), (0.22, 320), (0.20, 440), (0.14, 600), (0.08, 800), (0.05, 1100), (0.15, FULL)],
+}  # fmt: skip
+RECIPES = {"english": Recipe(), "multilingual": Recipe(prompts=0.2, cuts=0.1, translations=0.5)}
+SILENT_SHARE = {"english": 0.13, "multilingual": 0.08}
 PHONE_WEIGHT, WORD_WEIGHT, GUIDE_WEIGHT = 0.3, 0.5, 0.4
 SMOOTHING = 0.03  # of the text targets
 TIMESTAMP_SIGMA = 1.0  # steps of 20 ms
 WORD_MARGIN, START_MARGIN = 0.3, 0.12  # seconds around a word, around its start
-PHONE_CLASSES = len(NAMES) + 1
 CHECKPOINT = "checkpoint.pt"
 SAVE_EVERY = 180  # seconds
 
@@ -134,13 +137,19 @@ def begin(options: argparse.Namespace) -> tuple[MicroWhisper, Tokens, torch.opti
     resumed = checkpoint.exists()
     source = checkpoint if resumed else options.start_from
     saved = torch.load(source, map_location="cpu", weights_only=True) if source else None
-    tokens = Tokens(read_header(SHIPPED_MODEL), saved and saved["ids"])
-    if saved:
+    languages = SETS[options.languages]
+    same_kind = saved and saved.get("languages", ENGLISH.name) == languages.name
+    tokens = Tokens(languages.header(), saved["ids"] if same_kind else None, languages)
+    if same_kind:
         model = MicroWhisper(**saved["dimensions"])
         model.load_state_dict(saved["model"])
+    elif saved and resumed:
+        raise SystemExit(f"{checkpoint} is of another kind than --languages {languages.name}")
     else:
-        model = MicroWhisper(tokens.text_rows, PHONE_CLASSES)
+        model = MicroWhisper(tokens.text_rows, len(languages.phone_names) + 1)
         model.start_local()
+        if saved:
+            take_over(model, tokens, saved)
     model.to(options.device)
     optimiser = optimiser_of(model, options.rate)
     progress = Progress()
@@ -150,8 +159,26 @@ def begin(options: argparse.Namespace) -> tuple[MicroWhisper, Tokens, torch.opti
     return model, tokens, optimiser, progress
 
 
+@torch.no_grad()
+def take_over(model: MicroWhisper, tokens: Tokens, saved: dict) -> None:
+    """Gives a model of one kind the weights of another's checkpoint: all layers, and the rows of what both can write."""
+    other: LanguageSet = SETS[saved.get("languages", ENGLISH.name)]
+    theirs = Tokens(other.header(), saved["ids"], other)
+    state, own = dict(saved["model"]), model.state_dict()
+    rows = own["text_rows"].clone()
+    known = {theirs.piece_bytes(row): row for row in range(theirs.text_rows)}
+    for row in range(tokens.text_rows):
+        if (found := known.get(tokens.piece_bytes(row))) is not None:
+            rows[row] = state["text_rows"][found]
+    state["text_rows"] = rows
+    for name in ("phone_head.weight", "phone_head.bias"):  # the second kind's phones begin with the first's
+        count = min(len(own[name]), len(state[name]))
+        state[name] = torch.cat([state[name][:count], own[name][count:]])
+    model.load_state_dict(state)
+
+
 def save(path: Path, model: MicroWhisper, tokens: Tokens, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
-    state = dict(model=model.state_dict(), dimensions=model.dimensions, ids=tokens.ids)
+    state = dict(model=model.state_dict(), dimensions=model.dimensions, ids=tokens.ids, languages=tokens.languages.name)
     torch.save(state | dict(optimiser=optimiser.state_dict(), progress=asdict(progress)), path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
 
@@ -180,11 +207,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("speech", type=Path)
     parser.add_argument("run", type=Path, help="folder for the log and checkpoint.pt")
-    parser.add_argument("--minutes", type=float, default=120, help="of processor time in all; the learning rate falls to zero by then")
+    parser.add_argument("--minutes", type=float, default=120, help="of processor time in all, over which the rate falls to zero")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--warm-up", type=int, default=200, help="steps")
     parser.add_argument("--frames", type=int, default=5000, help="of 10 ms, per step and process")
-    parser.add_argument("--start-from", type=Path, help="a checkpoint whose weights to begin with")
+    parser.add_argument("--languages", choices=SETS, default=ENGLISH.name)
+    parser.add_argument("--start-from", type=Path, help="a checkpoint whose weights to begin with; it may be of the other kind")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=0, help="stop after so many (for a smoke test)")
@@ -202,7 +230,7 @@ def main() -> None:
     options.run.mkdir(parents=True, exist_ok=True)
     model, tokens, optimiser, progress = begin(options)
     speech = Speech(options.speech)
-    composer = Composer(speech, tokens, seed=(options.seed * 1000 + rank) * 100_000 + progress.step)
+    composer = Composer(speech, tokens, (options.seed * 1000 + rank) * 100_000 + progress.step, RECIPES[options.languages])
     sizes = random.Random(options.seed + progress.step)  # the same on all processes
     asked_to_stop = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -226,8 +254,9 @@ def main() -> None:
             break
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(options, progress.step, float(done))
-        frames = sizes.choices([frames for _, frames in SIZES], [share for share, _ in SIZES])[0]
-        batch = composer.batch(frames, max(1, options.frames // frames), SILENT_SHARE)
+        shares = SIZES[options.languages]
+        frames = sizes.choices([frames for _, frames in shares], [share for share, _ in shares])[0]
+        batch = composer.batch(frames, max(1, options.frames // frames), SILENT_SHARE[options.languages])
         part = one_step(model, optimiser, batch, options.device, world)
         parts += [part] if part else []
         progress.step += 1

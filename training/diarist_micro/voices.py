@@ -4,7 +4,7 @@ import ctypes
 import subprocess
 import tempfile
 from ctypes import c_char_p, c_float, c_int, c_short, c_uint, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class Spoken:
     samples: np.ndarray  # (n,) float32 at 16 kHz, peak 0.5, edges trimmed
     phones: list[tuple[float, str]]  # start and name; a name that begins with "_" is a pause
     words: list[tuple[float, float]]  # start and end
+    places: list[int] = field(default_factory=list)  # of each word, the letter of the text that it begins with, if told
 
 
 def finish(samples: np.ndarray, rate: int, speed: float, phones, words) -> Spoken | None:
@@ -87,7 +88,7 @@ class Espeak:
     def __init__(self):
         self.library = ctypes.CDLL("libespeak-ng.so.1")
         self.rate = self.library.espeak_Initialize(self.SYNCHRONOUS, 0, None, self.PHONEME_EVENTS)
-        self.blocks, self.phones, self.words = [], [], []
+        self.blocks, self.phones, self.words, self.places = [], [], [], []
         self.callback = _ESPEAK_CALLBACK(self._receive)  # kept: the library holds only its address
         self.library.espeak_SetSynthCallback(self.callback)
 
@@ -101,11 +102,12 @@ class Espeak:
                 self.phones.append((event.audio_position / 1000, event.id.string.decode("utf-8", "replace")))
             if event.type == self.WORD:
                 self.words.append(event.audio_position / 1000)
+                self.places.append(event.text_position - 1)
         return 0
 
     def speak(self, text: str, voice: str, pitch: int, pitch_range: int, words_a_minute: int, speed: float) -> Spoken | None:
         """`pitch` and `pitch_range`: 0 to 100, usual 50; `words_a_minute`: usual 175."""
-        self.blocks, self.phones, self.words = [], [], []
+        self.blocks, self.phones, self.words, self.places = [], [], [], []
         self._choose(voice)
         for parameter, value in ((self.SPEED, words_a_minute), (self.PITCH, pitch), (self.PITCH_RANGE, pitch_range)):
             self.library.espeak_SetParameter(parameter, value, 0)
@@ -113,7 +115,8 @@ class Espeak:
         self.library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, self.UTF8, None, None)
         self.library.espeak_Synchronize()
         samples = np.concatenate(self.blocks) if self.blocks else np.zeros(0, np.float32)
-        return finish(samples, self.rate, speed, self.phones, self._spans(len(samples) / self.rate))
+        done = finish(samples, self.rate, speed, self.phones, self._spans(len(samples) / self.rate))
+        return done and replace(done, places=self.places)
 
     def _choose(self, voice: str) -> None:
         if self.library.espeak_SetVoiceByName(voice.encode()) == 0:

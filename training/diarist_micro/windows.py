@@ -10,6 +10,7 @@ import torch
 from scipy.signal import lfilter
 
 from .features import FLOOR, normalise
+from .network import TEXT_POSITIONS
 from .phones import UNKNOWN
 from .tokens import Tokens
 
@@ -32,6 +33,8 @@ class Utterance:
     text: str
     phones: np.ndarray  # (frames,)
     words: list[tuple[float, float]]  # start and end as fractions of the utterance
+    translation: str = ""
+    links: list[list[int]] = field(default_factory=list)  # of each translated word: the first and last word it renders
 
     def cut(self, first: int, last: int) -> "Utterance":
         """Frames `first` to `last` of it, with the words of which enough is left. There may be none."""
@@ -42,6 +45,23 @@ class Utterance:
                 kept.append(word)
                 words.append(((a - first) / (last - first), (b - first) / (last - first)))
         return Utterance(self.mel[first:last], " ".join(kept), self.phones[first:last], words)
+
+
+@dataclass
+class Task:
+    """What is asked of a window; English models know one task."""
+
+    language: str = "en"
+    translate: bool = False
+
+
+@dataclass
+class Recipe:
+    """Shares of windows that models of one kind are trained with."""
+
+    prompts: float = PROMPT_SHARE
+    cuts: float = CUT_SHARE
+    translations: float = 0.0
 
 
 @dataclass
@@ -65,6 +85,7 @@ class Speech:
 
     def __init__(self, folder):
         self.folder, self.seen, self.items, self.sounds = Path(folder), set(), [], None
+        self.of_language: dict[str, list] = {}
         self.refresh()
 
     def refresh(self) -> int:
@@ -73,13 +94,15 @@ class Speech:
             if path not in self.seen:
                 self.seen.add(path)
                 mels = np.load(path.with_suffix(".npy"), mmap_mode="r")
-                self.items += [(mels, entry) for entry in json.loads(path.read_text())]
+                for entry in json.loads(path.read_text()):
+                    self.items.append((mels, entry))
+                    self.of_language.setdefault(entry.get("language", "en"), []).append((mels, entry))
         if self.sounds is None and (self.folder / "sounds.npy").exists():
             self.sounds = np.load(self.folder / "sounds.npy", mmap_mode="r")
         return len(self.items)
 
-    def draw(self, rng: random.Random) -> Utterance:
-        mels, entry = rng.choice(self.items)
+    def draw(self, rng: random.Random, language: str) -> Utterance:
+        mels, entry = rng.choice(self.of_language[language])
         count = entry["frames"]
         phones = np.full(count, UNKNOWN, np.int64)
         runs = entry["phones"]
@@ -88,21 +111,22 @@ class Speech:
         length = count / FRAMES_A_SECOND
         words = [(min(1.0, start / length), min(1.0, end / length)) for start, end in entry["words"]]
         mel = np.asarray(mels[entry["first"] : entry["first"] + count], np.float32)
-        return Utterance(mel, entry["text"], phones, words)
+        return Utterance(mel, entry["text"], phones, words, entry.get("translation", ""), entry.get("links", []))
 
 
 class Composer:
     """Draws windows and batches; everything random comes from one seed."""
 
-    def __init__(self, speech: Speech, tokens: Tokens, seed: int):
-        self.speech, self.tokens = speech, tokens
+    def __init__(self, speech: Speech, tokens: Tokens, seed: int, recipe: Recipe | None = None):
+        self.speech, self.tokens, self.recipe = speech, tokens, recipe or Recipe()
         self.rng, self.numbers = random.Random(seed), np.random.default_rng(seed)
+        self.task = Task()  # of the window that is being made
 
     # ---- sound ----
 
     def utterance(self) -> Utterance:
         """One utterance, now and then stretched in time or frequency."""
-        rng, one = self.rng, self.speech.draw(self.rng)
+        rng, one = self.rng, self.speech.draw(self.rng, self.task.language)
         if rng.random() < 0.3:
             where = np.linspace(0, len(one.mel) - 1, max(20, int(len(one.mel) * rng.uniform(0.88, 1.15))))
             low = np.minimum(where.astype(int), len(one.mel) - 2)
@@ -189,13 +213,23 @@ class Composer:
             part[word] += 1
         return rows, spans, [mark for _, mark in places]
 
+    def translation_spans(self, one: Utterance) -> list[tuple[int, tuple[float, float], bool]]:
+        """Rows of the translation, where the words that each renders are heard, and which are punctuation."""
+        found = []
+        for row, (word, mark) in zip(*self.token_words(one.translation)):
+            first, last = one.links[min(word, len(one.links) - 1)]
+            start, end = one.words[first][0], one.words[last][1]
+            found.append((row, (end, end) if mark else (start, end), mark))
+        return found
+
     def prompt(self, timestamps: bool) -> list[int]:
         """The text so far, as whisper.cpp hands it over: of the windows before, each with times of its own."""
         rng, groups = self.rng, []
         now = rng.choice([rng.uniform(1, 30), rng.uniform(26, 30)])  # windows end late
         with_times = timestamps or rng.random() < 0.2
         while not groups or (sum(map(len, groups)) < LONGEST_PROMPT and rng.random() < MORE_PROMPT):
-            rows = self.tokens.encode(rng.choice(self.speech.items)[1]["text"])
+            entry = rng.choice(self.speech.of_language[self.task.language])[1]
+            rows = self.tokens.encode(self.task.translate and entry.get("translation") or entry["text"])
             length = 0.2 + 0.24 * len(rows)
             if with_times:
                 rows = [self.tokens.timestamp(max(0, now - length)), *rows, self.tokens.timestamp(now)]
@@ -207,9 +241,21 @@ class Composer:
 
     # ---- windows ----
 
+    def draw_task(self) -> Task:
+        """A language and what to write of it."""
+        if not self.tokens.languages.tells_language:
+            return Task()
+        return Task(self.rng.choice(list(self.speech.of_language)), self.rng.random() < self.recipe.translations)
+
+    def beginning(self, timestamps: bool) -> list[int]:
+        """The tokens before a window's answer."""
+        task = self.tokens.task(self.task.language, self.task.translate)
+        return [self.tokens.start, *task] + ([] if timestamps else [self.tokens.no_timestamps])
+
     def window(self, frames: int, silent_share: float) -> Window:
         """A window of `frames` (even); 3000 make a whole one, fewer a crop of it."""
         rng, full = self.rng, frames == FULL
+        self.task = self.draw_task()
         timestamps = rng.random() < (0.92 if frames >= 700 else 0.7)
         offset = 0 if full or rng.random() < 0.5 else rng.randrange(0, 1501 - frames // 2)
         if rng.random() < silent_share:
@@ -218,10 +264,20 @@ class Composer:
         phones = np.full(frames, 0)
         for start, one in placed + ([tail] if tail else []):
             phones[start : start + len(one.phones)] = one.phones[: frames - start]
-        prompt = self.prompt(timestamps) if rng.random() < (PROMPT_SHARE if full else PROMPT_SHARE / 2) else []
+        prompt = self.prompt(timestamps) if rng.random() < self.recipe.prompts / (1 if full else 2) else []
         window = Window(self.record(mel, recorded, False), offset, phones=phones[::2], prompt=len(prompt))
         self.write(window, placed, tail, timestamps, prompt)
+        self.shorten_prompt(window)
         return window
+
+    @staticmethod
+    def shorten_prompt(window: Window) -> None:
+        """Forgets the oldest of the prompt where prompt and answer do not fit the decoder together."""
+        excess = min(len(window.rows) - TEXT_POSITIONS, window.prompt - 1)
+        if excess > 0:
+            del window.rows[1 : 1 + excess]
+            window.prompt -= excess
+            window.first -= excess
 
     def place(self, frames: int, full: bool, timestamps: bool):
         """Lays utterances into a window: the power, (first frame, utterance) each, one cut by the end, frames recorded."""
@@ -231,8 +287,9 @@ class Composer:
         pads = [rng.uniform(0, 0.6), rng.uniform(0, 0.6), rng.uniform(0, 1.0), rng.uniform(0, 6 if full else 2)]
         now, placed, tail = int(rng.choice(pads) * FRAMES_A_SECOND), [], None
         wanted = 99 if frames >= LONG else rng.choices([1, 2, 3, 9], [0.3, 0.2, 0.15, 0.35])[0]
-        tries, end_to_end, cut_end = 0, rng.random() < NO_GAP_SHARE, rng.random() < CUT_SHARE
-        if rng.random() < CUT_SHARE:
+        cuts = 0 if self.task.translate else self.recipe.cuts  # what a part of a sentence means is not known
+        tries, end_to_end, cut_end = 0, rng.random() < NO_GAP_SHARE, rng.random() < cuts
+        if rng.random() < cuts:
             now = self.lay_cut_start(mel, placed, recorded, end_to_end)
             wanted += len(placed)
         while not placed or (len(placed) < wanted and now < recorded):
@@ -285,7 +342,7 @@ class Composer:
     def write(self, window: Window, placed, tail, timestamps: bool, prompt: list[int]) -> None:
         """Fills in the tokens and where each is heard."""
         tokens, base = self.tokens, window.offset / 50
-        window.rows = prompt + [tokens.start] + ([] if timestamps else [tokens.no_timestamps])
+        window.rows = prompt + self.beginning(timestamps)
         window.first = len(window.rows) - 1
         window.words = np.full(len(window.phones), IGNORE)
 
@@ -301,12 +358,14 @@ class Composer:
             first_word, last_word = start + one.words[0][0] * length, start + one.words[-1][1] * length
             nothing_yet = len(window.rows) == window.first + 1
             stamp(first_word, min(first_word, LAST_FIRST_TIMESTAMP) if nothing_yet and window.offset == 0 else None)
-            for row, (a, b), mark in zip(*self.token_spans(one)):
-                a, b = start + a * length, start + b * length
-                window.rows.append(row)
-                window.spans.append((a, b))
+            heard = list(zip(*self.token_spans(one)))
+            for row, (a, b), mark in heard:
                 if not mark:
-                    window.words[int(a * 50) : int(b * 50)] = row
+                    window.words[int((start + a * length) * 50) : int((start + b * length) * 50)] = row
+            translated = self.task.translate and one.translation
+            for row, (a, b), _ in self.translation_spans(one) if translated else heard:
+                window.rows.append(row)
+                window.spans.append((start + a * length, start + b * length))
             stamp(last_word)
         if tail:
             stamp(tail[0] / FRAMES_A_SECOND)
@@ -319,15 +378,15 @@ class Composer:
         rng, tokens = self.rng, self.tokens
         recorded = frames if rng.random() < 0.6 else rng.randint(50, frames)
         mel = self.record(np.full((frames, 80), FLOOR, np.float32), recorded, True)
-        prompt = self.prompt(timestamps) if rng.random() < PROMPT_SHARE / 2 else []
+        prompt = self.prompt(timestamps) if rng.random() < self.recipe.prompts / 2 else []
         window = Window(mel, offset, silent=True, prompt=len(prompt))
-        window.rows = prompt + [tokens.start] + ([] if timestamps else [tokens.no_timestamps])
+        window.rows = prompt + self.beginning(timestamps)
         window.first = len(window.rows) - 1
         if timestamps:
             window.rows.append(tokens.timestamp(offset / 50))
         elif rng.random() < 0.6:
             window.blank = True
-            window.rows += tokens.encode("a.")[-1:]
+            window.rows.append(tokens.full_stop)
         if not window.blank and rng.random() < 0.25:  # even after a wrong word
             window.rows.append(rng.randrange(0, tokens.end))
         window.rows.append(tokens.end)
@@ -346,10 +405,13 @@ class Composer:
             rows[i, :used] = window.rows[:-1]
             if window.silent:
                 targets[i, window.first : used] = self.tokens.end
-                if window.blank:
-                    targets[i, window.first] = window.rows[window.first + 1]
+                first = window.rows[window.first + 1]
+                if window.blank or (self.tokens.languages.tells_language and first >= self.tokens.text_rows):
+                    targets[i, window.first] = first  # in English models no_speech has this place
                 targets[i, window.prompt] = self.tokens.no_speech
                 continue
+            if self.tokens.languages.tells_language:
+                targets[i, window.prompt] = window.rows[window.prompt + 1]  # the language: by this it is detected
             targets[i, window.first : used] = window.rows[window.first + 1 :]
             spans[i, window.first : window.first + len(window.spans)] = np.reshape(window.spans, (-1, 2))
             heard[i, window.first : window.first + len(window.spans)] = True

@@ -7,9 +7,12 @@ import pytest
 
 from diarist_micro import grammar
 from diarist_micro.ggml import read_header
+from diarist_micro.languages import ENGLISH
 from diarist_micro.paths import SHIPPED_MODEL
-from diarist_micro.tokens import END, FIRST_TIMESTAMP, Tokens
+from diarist_micro.tokens import Tokens
 from diarist_micro.windows import FULL, IGNORE, Composer, Speech
+
+END, FIRST_TIMESTAMP = ENGLISH.numbers.end, ENGLISH.numbers.first_timestamp
 
 
 @pytest.fixture(scope="module")
