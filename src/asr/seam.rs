@@ -5,7 +5,7 @@
 //! asks for a third hearing. Read next: `stitch`.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::time::{SampleIndex, TimeSpan, ms_to_samples};
 use crate::transcript::{Segment, Word};
@@ -68,8 +68,6 @@ pub(super) struct Overlap {
     pub(super) span: TimeSpan,
     /// Where the seam should be.
     pub(super) middle: SampleIndex,
-    /// Whether nothing but that counts.
-    pub(super) is_settled: bool,
 }
 
 /// The seam between two hearings of an overlap.
@@ -77,87 +75,18 @@ pub(super) fn between(left: &[Unit<'_>], right: &[Unit<'_>], overlap: Overlap) -
     seam_at_match(left, right, overlap).unwrap_or_else(|| seam_at_middle(left, right, overlap))
 }
 
-/// Where the two sides do not have the same words, away from the edges of the overlap; `None` where they agree.
-pub(super) fn dispute(left: &[Unit<'_>], right: &[Unit<'_>], overlap: Overlap) -> Option<TimeSpan> {
+/// Whether one side has a word, away from the edges of the overlap, that the other has not.
+pub(super) fn is_disputed(left: &[Unit<'_>], right: &[Unit<'_>], overlap: Overlap) -> bool {
     let margin = ms_to_samples(EDGE_MS);
     let core = TimeSpan::new(overlap.span.start + margin, overlap.span.end.saturating_sub(margin));
     let (left_from, right_to) = common_part(left, right, overlap.span);
     let (left, right) = (&left[left_from..], &right[..right_to]);
     let (of_left, of_right): (HashSet<usize>, HashSet<usize>) = align(left, right).into_iter().unzip();
-    let alone = |units: &[Unit<'_>], paired: &HashSet<usize>| -> Vec<TimeSpan> {
-        let units = units.iter().enumerate().filter(|(at, _)| !paired.contains(at));
-        units.map(|(_, unit)| unit.span).filter(|span| core.contains(span.midpoint())).collect()
+    let has_alone = |units: &[Unit<'_>], paired: &HashSet<usize>| {
+        let mut units = units.iter().enumerate();
+        units.any(|(at, unit)| !paired.contains(&at) && core.contains(unit.span.midpoint()))
     };
-    let alone = [alone(left, &of_left), alone(right, &of_right)].concat();
-    let start = alone.iter().map(|span| span.start).min()?;
-    let end = alone.iter().map(|span| span.end).max()?;
-    Some(TimeSpan::new(start, end))
-}
-
-/// Whose words are taken where two hearings differ and there is a third.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Choice {
-    Left,
-    Right,
-    Third,
-}
-
-/// What was decided in a dispute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) choice: Choice,
-    /// Between the words around the dispute that all three have, or the dispute itself where there are none.
-    pub(super) span: TimeSpan,
-    /// Whether there are such words.
-    pub(super) is_settled: bool,
-}
-
-/// Who is right in `disputed`: two against one, else the one that is surest of its words. The third, which has the place
-/// in its middle, also where the others did not both hear what is around it.
-pub(super) fn judge(
-    left: &[Unit<'_>],
-    right: &[Unit<'_>],
-    third: &[Unit<'_>],
-    overlap: TimeSpan,
-    disputed: TimeSpan,
-) -> Verdict {
-    let (left_from, right_to) = common_part(left, right, overlap);
-    let (left, right) = (&left[left_from..], &right[..right_to]);
-    let thirds: HashMap<usize, usize> = align(left, third).into_iter().collect();
-    let common: Vec<(usize, usize, usize)> =
-        align(left, right).into_iter().filter_map(|(i, j)| Some((i, j, *thirds.get(&i)?))).collect();
-    let place = |at: usize| {
-        let (i, j, k) = common[at];
-        [left[i].span, right[j].span, third[k].span].iter().map(TimeSpan::midpoint).sum::<SampleIndex>() / 3
-    };
-    let before = (0..common.len()).rfind(|&at| left[common[at].0].span.midpoint() <= disputed.start);
-    // Words in no time lie at one point: the one after must also come later.
-    let after = before.and_then(|before| {
-        (before + 1..common.len()).find(|&at| left[common[at].0].span.midpoint() >= disputed.end)
-    });
-    let (Some(before), Some(after)) = (before, after) else {
-        return Verdict { choice: Choice::Third, span: disputed, is_settled: false };
-    };
-    let span = TimeSpan::new(place(before), place(after));
-    let (before, after) = (common[before], common[after]);
-    let choice =
-        surest(&left[before.0 + 1..after.0], &right[before.1 + 1..after.1], &third[before.2 + 1..after.2]);
-    Verdict { choice, span, is_settled: true }
-}
-
-fn surest(left: &[Unit<'_>], right: &[Unit<'_>], third: &[Unit<'_>]) -> Choice {
-    let text = |units: &[Unit<'_>]| units.iter().map(|unit| normalised(unit.text)).collect::<Vec<_>>();
-    let sureness = |units: &[Unit<'_>]| {
-        units.iter().map(|unit| unit.probability).sum::<f32>() / units.len().max(1) as f32
-    };
-    let said = text(third);
-    if said == text(left) || said == text(right) || sureness(third) >= sureness(left).max(sureness(right)) {
-        Choice::Third
-    } else if sureness(left) >= sureness(right) {
-        Choice::Left
-    } else {
-        Choice::Right
-    }
+    has_alone(left, &of_left) || has_alone(right, &of_right)
 }
 
 /// From which unit of the left side on, and up to which one of the right side, they lie in the overlap.
@@ -180,9 +109,7 @@ fn seam_at_match(left: &[Unit<'_>], right: &[Unit<'_>], overlap: Overlap) -> Opt
     // A single word in common may be chance, where one side heard nonsense at its edge.
     let runs = run_lengths(&pairs);
     let flaws = flaws_kept(&pairs, &left[left_from..], &right[..right_to]);
-    let doubts =
-        |at: usize| if overlap.is_settled { (0, false) } else { (flaws[at], runs[at] < TRUSTED_RUN) };
-    let best = (0..pairs.len()).min_by_key(|&at| (doubts(at), distance(pairs[at])))?;
+    let best = (0..pairs.len()).min_by_key(|&at| (flaws[at], runs[at] < TRUSTED_RUN, distance(pairs[at])))?;
     let (i, j) = pairs[best];
     Some(Seam { left: left_from + i + 1, right: j + 1 })
 }
@@ -305,7 +232,7 @@ pub(super) fn normalised(text: &str) -> String {
 /// The seam where no word is common: each word goes to the side that owns its middle. A side that heard
 /// nothing in its own half leaves that half to the other.
 fn seam_at_middle(left: &[Unit<'_>], right: &[Unit<'_>], overlap: Overlap) -> Seam {
-    let Overlap { span: overlap, middle, .. } = overlap;
+    let Overlap { span: overlap, middle } = overlap;
     let within = |units: &[Unit<'_>], from: SampleIndex, to: SampleIndex| {
         let half = TimeSpan::new(from, to);
         units.iter().any(|unit| half.contains(unit.span.midpoint()))
@@ -367,67 +294,19 @@ mod tests {
         (0u64..).zip(text.split(" ")).map(place).collect()
     }
 
-    const OVERLAP: Overlap = Overlap {
-        span: TimeSpan { start: 1_000 * MS, end: 4_000 * MS },
-        middle: 2_500 * MS,
-        is_settled: false,
-    };
+    const OVERLAP: Overlap =
+        Overlap { span: TimeSpan { start: 1_000 * MS, end: 4_000 * MS }, middle: 2_500 * MS };
 
     #[test]
     fn an_overlap_is_disputed_where_one_side_has_a_word_of_its_own() {
         let left = "so we will meet at ten o'clock on Monday morn";
-        let disputed = |right: &str| dispute(&said(left, 1_000), &said(right, 1_000), OVERLAP);
-        assert_eq!(disputed(left), None);
-        assert_eq!(
-            disputed("though we will meet at ten O'clock, on Monday morning"),
-            None,
-            "edges differ always"
-        );
-        let ten = TimeSpan::new(2_500 * MS, 2_750 * MS);
-        assert_eq!(disputed("so we will meet at two o'clock on Monday morn"), Some(ten));
-        assert!(disputed("so we will meet at ten o'clock Monday morn").is_some());
-        assert!(dispute(&said(left, 1_000), &[], OVERLAP).is_some());
-        assert_eq!(dispute(&[], &[], OVERLAP), None);
-    }
-
-    #[test]
-    fn two_hearings_overrule_one_and_the_surest_wins_where_all_differ() {
-        let chosen = |words: [&str; 3], probabilities: [f32; 3]| {
-            let texts = words.map(|word| format!("so we will meet at {word} o'clock on Monday morn"));
-            let mut sides = [0, 1, 2].map(|n| said(&texts[n], 1_000));
-            for (side, probability) in sides.iter_mut().zip(probabilities) {
-                side[5].probability = probability;
-            }
-            let [left, right, third] = &sides;
-            let disputed = dispute(left, right, OVERLAP).unwrap();
-            let verdict = judge(left, right, third, OVERLAP.span, disputed);
-            assert!(verdict.is_settled);
-            assert_eq!(verdict.span, TimeSpan::new(2_325 * MS, 2_925 * MS), "from `at` to `o'clock`");
-            verdict.choice
-        };
-        assert_eq!(chosen(["ten", "two", "ten"], [0.2, 0.9, 0.2]), Choice::Third);
-        assert_eq!(chosen(["ten", "two", "two"], [0.9, 0.2, 0.2]), Choice::Third);
-        assert_eq!(chosen(["ten", "two", "six"], [0.9, 0.2, 0.3]), Choice::Left);
-        assert_eq!(chosen(["ten", "two", "six"], [0.2, 0.9, 0.3]), Choice::Right);
-        assert_eq!(chosen(["ten", "two", "six"], [0.2, 0.3, 0.9]), Choice::Third);
-        let wider = |left, right, third| {
-            let [mut left, mut right, mut third] = [left, right, third].map(|text| said(text, 1_000));
-            (left[3].probability, right[3].probability, third[3].probability) = (0.1, 0.8, 0.2);
-            let disputed = dispute(&left, &right, OVERLAP).unwrap();
-            judge(&left, &right, &third, OVERLAP.span, disputed).choice
-        };
-        let (left, right) = ("walk on from please Robert is here now", "walk on from Robert is here now");
-        let choice = wider(left, right, "walk on from her brother is here now");
-        assert_eq!(choice, Choice::Right, "`Robert` is no word of the third, so it is disputed too");
-        let mut left = said("so we will meet at ten o'clock on Monday", 1_000);
-        let mut right = said("so we will meet at ten past on Monday", 1_000);
-        left.iter_mut().chain(&mut right).for_each(|unit| unit.span = TimeSpan::new(2_500 * MS, 2_500 * MS));
-        let disputed = dispute(&left, &right, OVERLAP).unwrap();
-        judge(&left, &right, &right, OVERLAP.span, disputed);
-        let (left, right) = (said("so we meet", 1_900), said("though he eats", 1_900));
-        let disputed = dispute(&left, &right, OVERLAP).unwrap();
-        let verdict = judge(&left, &right, &said("so he", 1_900), OVERLAP.span, disputed);
-        assert_eq!(verdict, Verdict { choice: Choice::Third, span: disputed, is_settled: false });
+        let disputed = |right: &str| is_disputed(&said(left, 1_000), &said(right, 1_000), OVERLAP);
+        assert!(!disputed(left));
+        assert!(!disputed("though we will meet at ten O'clock, on Monday morning"), "edges differ always");
+        assert!(disputed("so we will meet at two o'clock on Monday morn"));
+        assert!(disputed("so we will meet at ten o'clock Monday morn"));
+        assert!(is_disputed(&said(left, 1_000), &[], OVERLAP));
+        assert!(!is_disputed(&[], &[], OVERLAP));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
 use crate::transcript::{Segment, Token, Word};
 
-use super::seam::{self, Choice, Overlap, Unit, Verdict, normalised, units};
+use super::seam::{self, Overlap, Unit, normalised, units};
 use super::words::fit_words;
 
 /// How much is heard at both sides of the middle of a disputed overlap, in ms.
@@ -43,58 +43,43 @@ impl Stitcher {
     /// without segments included.
     pub fn push(&mut self, chunk: &Chunk, segments: Vec<Segment>) -> Vec<Segment> {
         let middle = self.open.as_ref().map_or(chunk.owned.start, |open| open.chunk.owned.end);
-        self.push_at(Wanted { middle, is_settled: false }, chunk, segments)
+        self.push_at(middle, chunk, segments)
     }
 
     /// What is to be heard once more before the segments of `chunk` are pushed: a place in the overlap where the two
     /// hearings do not have the same words, with sound around it. `None` where there is no need.
     pub fn disputed(&self, chunk: &Chunk, segments: &[Segment]) -> Option<Chunk> {
         let open = self.open.as_ref()?;
-        let wanted = Wanted { middle: open.chunk.owned.end, is_settled: false };
-        let overlap = overlap(&open.chunk, chunk, wanted)?;
+        let overlap = overlap(&open.chunk, chunk, open.chunk.owned.end)?;
         let fresh = fitted(segments.to_vec(), chunk.span);
-        let disputed = seam::dispute(&units(&open.segments), &units(&fresh), overlap)?;
+        if !seam::is_disputed(&units(&open.segments), &units(&fresh), overlap) {
+            return None;
+        }
         let both = TimeSpan::new(open.chunk.span.start, chunk.span.end);
         // No longer than the recogniser is given otherwise.
         let half = ms_to_samples(THIRD_HEARING_MS).min(open.chunk.span.len().max(chunk.span.len()) / 2);
         let around = TimeSpan::new(overlap.middle, overlap.middle).widened(half).clamped(both);
-        Some(Chunk { span: around, owned: disputed.clamped(around) })
+        Some(Chunk { span: around, owned: overlap.span.clamped(around) })
     }
 
-    /// As `push`, after a third hearing: the chunk that `disputed` gave, with what was heard in it.
+    /// As `push`, after a third hearing: the chunk that `disputed` gave, with what was heard in it. It has the overlap in
+    /// its middle, and its words are taken there.
     pub fn push_after(
         &mut self,
         (between, heard): (&Chunk, Vec<Segment>),
         chunk: &Chunk,
         segments: Vec<Segment>,
     ) -> Vec<Segment> {
-        let Verdict { choice, span, is_settled } = self.verdict(between, &heard, chunk, &segments);
-        let at = |middle| Wanted { middle, is_settled };
-        match choice {
-            Choice::Left => self.push_at(at(span.end), chunk, segments),
-            Choice::Right => self.push_at(at(span.start), chunk, segments),
-            Choice::Third => {
-                let mut ready = self.push_at(at(span.start), between, heard);
-                ready.append(&mut self.push_at(at(span.end), chunk, segments));
-                ready
-            }
-        }
+        let mut ready = self.push_at(between.owned.start, between, heard);
+        ready.append(&mut self.push_at(between.owned.end, chunk, segments));
+        ready
     }
 
-    fn verdict(&self, between: &Chunk, heard: &[Segment], chunk: &Chunk, segments: &[Segment]) -> Verdict {
-        let fitted = |segments: &[Segment], chunk: &Chunk| fitted(segments.to_vec(), chunk.span);
-        let (heard, fresh) = (fitted(heard, between), fitted(segments, chunk));
-        let before = self.open.as_ref().map(|open| (open.chunk, units(&open.segments)));
-        let (before, left) = before.unwrap_or((*between, Vec::new()));
-        let overlap = TimeSpan::new(chunk.span.start, before.span.end.min(chunk.span.end));
-        seam::judge(&left, &units(&fresh), &units(&heard), overlap, between.owned)
-    }
-
-    /// Takes a chunk's segments; says where the seam with the chunk before is to be.
-    fn push_at(&mut self, wanted: Wanted, chunk: &Chunk, segments: Vec<Segment>) -> Vec<Segment> {
+    /// Takes a chunk's segments; the seam with the chunk before is to be at `middle`.
+    fn push_at(&mut self, middle: SampleIndex, chunk: &Chunk, segments: Vec<Segment>) -> Vec<Segment> {
         let fresh = fitted(segments, chunk.span);
         let mut joined = match self.open.take() {
-            Some(open) => match overlap(&open.chunk, chunk, wanted) {
+            Some(open) => match overlap(&open.chunk, chunk, middle) {
                 Some(overlap) => join(open.segments, fresh, overlap),
                 None => [open.segments, fresh].concat(),
             },
@@ -129,17 +114,10 @@ impl Stitcher {
     }
 }
 
-/// Where a seam is to be, and whether that has been settled or is only what would be best.
-#[derive(Clone, Copy)]
-struct Wanted {
-    middle: SampleIndex,
-    is_settled: bool,
-}
-
-/// What both chunks heard, if anything.
-fn overlap(before: &Chunk, chunk: &Chunk, Wanted { middle, is_settled }: Wanted) -> Option<Overlap> {
+/// What both chunks heard, if anything; the seam is to be at `middle`.
+fn overlap(before: &Chunk, chunk: &Chunk, middle: SampleIndex) -> Option<Overlap> {
     let span = TimeSpan::new(chunk.span.start, before.span.end.min(chunk.span.end));
-    (!span.is_empty()).then(|| Overlap { span, middle: middle.clamp(span.start, span.end), is_settled })
+    (!span.is_empty()).then(|| Overlap { span, middle: middle.clamp(span.start, span.end) })
 }
 
 /// Segments inside their chunk, in order.
@@ -486,37 +464,30 @@ mod tests {
 
     #[test]
     fn a_third_hearing_settles_what_the_other_two_do_not_agree_on() {
-        let heard = |text: &str, probability: f32| {
+        let heard = |text: &str| {
             let words = text.split(' ').zip(0..);
-            let mut words: Vec<_> =
-                words.map(|(text, n)| word(text, 8_050 + 250 * n, 8_250 + 250 * n)).collect();
-            words[3].probability = probability;
-            vec![segment(words)]
+            vec![segment(words.map(|(text, n)| word(text, 8_050 + 250 * n, 8_250 + 250 * n)).collect())]
         };
         let (left, right) = (chunk(LEFT.0, LEFT.1), chunk(RIGHT.0, RIGHT.1));
-        let settled = |words: [(&str, f32); 3]| {
-            let [first, second, third] = words;
-            let heard = |(said, probability): (&str, f32)| {
-                heard(&format!("we will meet {said} o'clock on Monday morning"), probability)
-            };
+        let settled = |words: [&str; 3]| {
+            let [first, second, third] =
+                words.map(|said| heard(&format!("we will meet {said} o'clock on Monday morning")));
             let mut stitcher = Stitcher::new();
-            let mut all = stitcher.push(&left, heard(first));
-            let between = stitcher.disputed(&right, &heard(second)).expect("they differ");
-            assert_eq!(between, chunk((4_000, 14_000), (8_800, 9_000)));
-            all.extend(stitcher.push_after((&between, heard(third)), &right, heard(second)));
+            let mut all = stitcher.push(&left, first);
+            let between = stitcher.disputed(&right, &second).expect("they differ");
+            assert_eq!(between, chunk((4_000, 14_000), (8_000, 10_000)));
+            all.extend(stitcher.push_after((&between, third), &right, second));
             all.extend(stitcher.finish());
             text(&all)
         };
         let with = |word: &str| format!(" we will meet {word} o'clock on Monday morning");
-        assert_eq!(settled([("ten", 0.3), ("two", 0.9), ("ten", 0.3)]), with("ten"));
-        assert_eq!(settled([("ten", 0.9), ("two", 0.3), ("two", 0.3)]), with("two"));
-        assert_eq!(settled([("ten", 0.9), ("two", 0.3), ("six", 0.3)]), with("ten"));
-        assert_eq!(settled([("ten", 0.3), ("two", 0.9), ("six", 0.3)]), with("two"));
-        assert_eq!(settled([("ten", 0.3), ("two", 0.3), ("six", 0.9)]), with("six"));
+        assert_eq!(settled(["ten", "two", "ten"]), with("ten"));
+        assert_eq!(settled(["ten", "two", "two"]), with("two"));
+        assert_eq!(settled(["ten", "two", "six"]), with("six"));
 
         let mut stitcher = Stitcher::new();
-        stitcher.push(&left, heard("we will meet ten o'clock on", 0.9));
-        assert_eq!(stitcher.disputed(&right, &heard("we will meet ten o'clock on Monday", 0.9)), None);
+        stitcher.push(&left, heard("we will meet ten o'clock on"));
+        assert_eq!(stitcher.disputed(&right, &heard("we will meet ten o'clock on Monday")), None);
         assert_eq!(stitcher.disputed(&chunk((10_000, 20_000), (10_000, 20_000)), &[]), None, "no overlap");
     }
 

@@ -231,10 +231,11 @@ mod tests {
         let (_folder, options, catalogue) = catalogue();
         let mut lines = Vec::new();
         assert!(verify(&catalogue, &[], &mut |line| lines.push(line.to_owned())).expect("readable"));
-        assert_eq!(lines.len(), 8, "{lines:?}");
+        assert_eq!(lines.len(), 9, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains(": sound, SHA-256 ")), "{lines:?}");
         for name in [
             "diarist-micro-en",
+            "diarist-micro-multi",
             "silero-vad",
             "segmentation-3.0-filters",
             "segmentation-3.0",

@@ -5,6 +5,7 @@ mod encodings;
 mod endings;
 mod invented;
 mod isolation;
+mod languages;
 mod long;
 mod packing;
 mod panics;
