@@ -7,7 +7,7 @@ use diarist::time::{SAMPLE_RATE, samples_to_seconds};
 use diarist::transcript::{DropReason, Transcript};
 
 use crate::scenes::{Random, Scene};
-use crate::support::{Spoken, assert_spoken, bare_speech, request, run, sentences, wav_writer};
+use crate::support::{Spoken, assert_spoken, bare_speech, request, run, sentences, transcribe, wav_writer};
 
 /// Sentences in the recording.
 const SENTENCES: usize = 20;
@@ -106,8 +106,8 @@ fn sounds_taken_for_speech_give_no_text() {
     assert!(texts(&unguarded).len() > spoken.len(), "without the guard its text would be there");
 }
 
-/// Ten minutes of one scene at each of three levels, heard as `change` has it: the words that were found, by scene.
-fn words_in_sounds(change: impl Fn(Request) -> Request) -> Vec<(Scene, usize)> {
+/// Ten minutes of each scene, at three levels: the words that were found.
+fn words_in_sounds() -> Vec<(Scene, usize)> {
     const SECONDS: usize = 200;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sound.wav");
@@ -119,7 +119,7 @@ fn words_in_sounds(change: impl Fn(Request) -> Request) -> Vec<(Scene, usize)> {
             }
         }
         writer.finalize().unwrap();
-        let transcript = run(&change(request(&path))).unwrap().transcript;
+        let transcript = transcribe(&path);
         let texts: Vec<String> =
             transcript.segments.iter().map(|segment| segment.unwrap().text.clone()).collect();
         println!("{scene:?}: {texts:?}");
@@ -131,22 +131,7 @@ fn words_in_sounds(change: impl Fn(Request) -> Request) -> Vec<(Scene, usize)> {
 #[test]
 #[ignore = "minutes: run it after changes to the model or the guard"]
 fn ten_minutes_of_each_sound_give_no_text() {
-    for (scene, words) in words_in_sounds(|request| request) {
+    for (scene, words) in words_in_sounds() {
         assert_eq!(words, 0, "{scene:?}");
-    }
-}
-
-#[test]
-#[ignore = "minutes: run it after changes to the model"]
-fn ten_minutes_of_each_sound_give_five_words_at_most_without_voice_activity() {
-    let all = VadOptions { threshold: 0.0, neg_threshold: 0.0, ..VadOptions::default() };
-    let unchecked = |request| Request {
-        chunking: Chunking::Vad(all),
-        guard: Some(false),
-        coverage: Some(false),
-        ..request
-    };
-    for (scene, words) in words_in_sounds(unchecked) {
-        assert!(words <= 5, "{scene:?}: {words}");
     }
 }
