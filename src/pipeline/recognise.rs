@@ -325,7 +325,10 @@ impl Run<'_> {
         while let Some(result) = self.done.remove(&self.next_index) {
             match result {
                 Ok(reviewed) => match self.dispute(&reviewed) {
-                    Some(between) => return self.hear_between(reviewed, between),
+                    Some(between) => {
+                        self.hear_between(reviewed, between);
+                        return Ok(());
+                    }
                     None => self.stitch(reviewed, None)?,
                 },
                 Err((chunk, error)) => self.stitch_failed(chunk, error)?,
@@ -341,14 +344,13 @@ impl Run<'_> {
     }
 
     /// Has the overlap heard in which the next chunk to stitch and the one before do not agree.
-    fn hear_between(&mut self, reviewed: Reviewed, between: Chunk) -> Result<(), PipelineError> {
+    fn hear_between(&mut self, reviewed: Reviewed, between: Chunk) {
         tracing::debug!(start = between.owned.start, "two chunks do not agree on what both heard");
         let source = self.tracks.of(reviewed.chosen.unwrap_or(Source::Voice));
         let options = DecodingOptions { word_times: true, ..self.options.clone() };
         let samples = reader(source, Condensed::new(between.span, &[], None));
         self.session.submit(self.next_index, samples, Arc::new(options));
         self.waiting[0].disputed = Some((reviewed, between));
-        Ok(())
     }
 
     /// Stitches the next chunk with what was heard between it and the one before, if that is any better than nothing.

@@ -37,21 +37,15 @@ fn heard(recording: &Recording, task: Task, language: Option<Language>) -> Trans
     run(&request).unwrap().transcript
 }
 
-fn text(transcript: &Transcript) -> String {
-    let texts: Vec<String> =
-        transcript.segments.iter().map(|segment| segment.unwrap().text.trim().to_owned()).collect();
-    texts.join(" ")
-}
-
 #[test]
 fn german_french_and_spanish_are_found_and_written() {
     for recording in recordings() {
         let transcript = heard(&recording, Task::Transcribe, None);
         assert_eq!(transcript.language, recording.language, "{}", recording.file);
         assert!(transcript.language_probability.unwrap() > 0.5, "{:?}", transcript.language_probability);
-        assert_eq!(text(&transcript), recording.text);
+        assert_eq!(transcript.text(), recording.text);
         let told = heard(&recording, Task::Transcribe, Some(recording.language));
-        assert_eq!((text(&told), told.language_probability), (recording.text.clone(), None));
+        assert_eq!((told.text(), told.language_probability), (recording.text.clone(), None));
     }
 }
 
@@ -60,6 +54,6 @@ fn german_french_and_spanish_are_translated_into_english() {
     for recording in recordings() {
         let transcript = heard(&recording, Task::Translate, None);
         assert_eq!(transcript.language, recording.language);
-        assert_eq!(text(&transcript), recording.translation);
+        assert_eq!(transcript.text(), recording.translation);
     }
 }
