@@ -433,10 +433,11 @@ fn full_params(options: &DecodingOptions, threads: c_int) -> sys::whisper_full_p
     params.temperature_inc = options.temperature_increment;
     params.entropy_thold = options.entropy_threshold;
     params.logprob_thold = options.logprob_threshold;
-    // whisper.cpp reads its no-speech probability from a stale buffer whenever the prompt has more than
-    // one token. A threshold no probability reaches keeps it out of every decision; `results` applies
-    // the rule with the probability that `watch` measures.
-    params.no_speech_thold = 2.0;
+    // A window that is silence by openai/whisper's rule (no speech likely, its text unlikely) is not tried
+    // at higher temperatures: what they write there is invented. whisper.cpp takes the probability from the
+    // first row of logits, which its own prompt leaves alone if it has several tokens: there `watch` has put
+    // those of `<|startoftranscript|>`.
+    params.no_speech_thold = options.no_speech_threshold;
     params.greedy.best_of = c_int::from(options.best_of.clamp(1, MAX_DECODERS));
     params.beam_search.beam_size = c_int::from(options.beam_size.clamp(1, MAX_DECODERS));
     params

@@ -159,11 +159,8 @@ fn through_the_seams(seconds: usize, options: ChunkOptions) -> usize {
     seams
 }
 
-/// The fixtures' files one straight after another, as they are: 0.6 s lie between two sentences, and
-/// the bundled model hears every one of them right by itself.
-fn files_end_to_end(seconds: u64) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stream.wav");
+/// Writes the fixtures' files one straight after another, as they are, in changing order: 0.6 s lie between two sentences.
+pub fn write_end_to_end(path: &Path, seconds: u64) -> Vec<Spoken> {
     let files: Vec<(Vec<i16>, String)> = sentences().iter().map(whole_file).collect();
     let mut random = Random::new(3);
     let mut written = 0;
@@ -174,7 +171,14 @@ fn files_end_to_end(seconds: u64) {
             (0, file)
         })
     });
-    let truth = write_spoken(&path, spoken);
+    write_spoken(path, spoken)
+}
+
+/// The bundled model hears every one of the files right by itself.
+fn files_end_to_end(seconds: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stream.wav");
+    let truth = write_end_to_end(&path, seconds);
     let transcript = transcribe(&path);
     let heard: Vec<String> =
         transcript.segments.iter().map(|segment| segment.unwrap().text.trim().to_owned()).collect();
@@ -185,18 +189,18 @@ fn files_end_to_end(seconds: u64) {
 
 /// Where what was heard differs from what was said, in words.
 #[derive(Debug, Default, PartialEq)]
-struct Differences {
-    misheard: usize,
+pub struct Differences {
+    pub misheard: usize,
     /// Of words that one hearing has lost or written twice all by itself.
-    own: usize,
+    pub own: usize,
     /// Of words lost or doubled where one hearing was joined to the next: by the joining, or because one of the two had
     /// not heard them.
-    at_seams: usize,
+    pub at_seams: usize,
 }
 
 /// Words compared without case and punctuation: `said` with the seconds at which their sentences begin, `heard` with a mark
 /// that is the same for all words of one hearing.
-fn differences(said: &[(String, f64)], heard: &[(String, u32)]) -> Differences {
+pub fn differences(said: &[(String, f64)], heard: &[(String, u32)]) -> Differences {
     let (words, starts): (Vec<&str>, Vec<f64>) = said.iter().map(|(word, at)| (word.as_str(), *at)).unzip();
     let (found, hearings): (Vec<&str>, Vec<u32>) =
         heard.iter().map(|(word, of)| (word.as_str(), *of)).unzip();
@@ -218,7 +222,7 @@ fn differences(said: &[(String, f64)], heard: &[(String, u32)]) -> Differences {
     differences
 }
 
-fn bare_words(text: &str) -> impl Iterator<Item = String> {
+pub fn bare_words(text: &str) -> impl Iterator<Item = String> {
     let bare =
         |word: &str| word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     text.split_whitespace().map(bare)

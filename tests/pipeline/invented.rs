@@ -1,13 +1,21 @@
 //! An hour of silence, noise and music with twenty spoken sentences: exactly these sentences.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use diarist::pipeline::{Chunking, Request, VadOptions};
-use diarist::time::{SAMPLE_RATE, samples_to_seconds};
-use diarist::transcript::{DropReason, Transcript};
+use diarist::asr::engine::EnginePool;
+use diarist::asr::{AsrError, ChunkTranscript, DecodingOptions, Transcriber, TranscriberSpec};
+use diarist::cancel::CancelToken;
+use diarist::models::manager::{Loaded, ModelManager};
+use diarist::pipeline::{Chunking, Control, Pipeline, Request, VadOptions};
+use diarist::time::{SAMPLE_RATE, TimeSpan, samples_to_seconds};
+use diarist::transcript::{DropReason, Segment, Transcript, Word};
+use diarist::vad::{SileroVad, VadError, VoiceActivityDetector};
 
 use crate::scenes::{Random, Scene};
-use crate::support::{Spoken, assert_spoken, bare_speech, request, run, sentences, transcribe, wav_writer};
+use crate::support::{
+    Spoken, assert_spoken, bare_speech, parts, request, run, sentences, settings, wav_writer,
+};
 
 /// Sentences in the recording.
 const SENTENCES: usize = 20;
@@ -81,44 +89,115 @@ fn an_hour_of_silence_noise_and_music_holds_exactly_the_sentences_spoken() {
     assert!(coverage.redecoded_chunks >= 1);
 }
 
-#[test]
-fn sounds_taken_for_speech_give_no_text() {
-    // So low a threshold takes drums and clicks for speech.
+/// So low a threshold takes drums and clicks for speech.
+fn hair_trigger(request: Request) -> Request {
     let vad = VadOptions { threshold: 0.02, neg_threshold: 0.01, ..VadOptions::default() };
-    let hair_trigger = |request| Request { chunking: Chunking::Vad(vad), ..request };
-    let (guarded, truth) = heard(hair_trigger);
-    let texts = |transcript: &Transcript| -> Vec<String> {
-        transcript.segments.iter().map(|segment| segment.unwrap().text.trim().to_owned()).collect()
-    };
-    let spoken: Vec<_> = truth.iter().map(|sentence| sentence.text.clone()).collect();
-    assert_eq!(texts(&guarded), spoken);
-    assert!(!guarded.dropped.is_empty());
-    assert!(
-        guarded.dropped.iter().all(|dropped| dropped.reason == DropReason::Silence),
-        "{:?}",
-        guarded.dropped
-    );
-    assert!(guarded.warnings.iter().any(|warning| warning.code == "text_dropped"));
+    Request { chunking: Chunking::Vad(vad), ..request }
+}
 
-    let (unguarded, _) =
-        heard(|request| Request { guard: Some(false), coverage: Some(false), ..hair_trigger(request) });
-    assert_eq!((&unguarded.dropped[..], &unguarded.coverage), (&[][..], &None));
-    assert!(texts(&unguarded).len() > spoken.len(), "without the guard its text would be there");
+fn unchecked(request: Request) -> Request {
+    Request { guard: Some(false), coverage: Some(false), ..request }
 }
 
 #[test]
-fn ten_minutes_of_each_sound_at_three_levels_give_no_text() {
-    const SECONDS: usize = 200;
+fn sounds_taken_for_speech_give_no_text() {
+    let (transcript, truth) = heard(hair_trigger);
+    let texts: Vec<String> =
+        transcript.segments.iter().map(|segment| segment.unwrap().text.trim().to_owned()).collect();
+    let spoken: Vec<_> = truth.iter().map(|sentence| sentence.text.clone()).collect();
+    assert_eq!(texts, spoken);
+}
+
+/// Writes the same unlikely words whatever it hears, as large models do in noise.
+struct Dreamer;
+
+impl Transcriber for Dreamer {
+    fn spec(&self) -> TranscriberSpec {
+        TranscriberSpec { window: 480_000, multilingual: false }
+    }
+
+    fn transcribe(
+        &mut self,
+        samples: &[f32],
+        _: &DecodingOptions,
+        _: &CancelToken,
+    ) -> Result<ChunkTranscript, AsrError> {
+        let span = TimeSpan::new(0, samples.len() as u64);
+        let words = vec![Word { text: " Thanks for watching.".into(), span, ..Word::default() }];
+        let text = " Thanks for watching.".to_owned();
+        let segment =
+            Segment { span, text, words, avg_logprob: -0.8, no_speech_prob: 0.1, ..Segment::default() };
+        Ok(ChunkTranscript { segments: vec![segment], prompt_tokens: 0 })
+    }
+
+    fn language_probabilities(&mut self, _: &[f32], _: &CancelToken) -> Result<Vec<f32>, AsrError> {
+        Ok(vec![1.0])
+    }
+}
+
+#[test]
+fn what_a_model_writes_for_sounds_taken_for_speech_is_left_out_and_named() {
+    let load = Box::new(|_: &_| {
+        let pool = EnginePool::start(Arc::new(|| Ok(Box::new(Dreamer) as Box<dyn Transcriber>)), 1);
+        Ok(Loaded { value: Arc::new(pool.unwrap()), memory_bytes: 1 })
+    });
+    let models = ModelManager::new(Arc::clone(&parts().catalogue), load, &settings().models());
+    let silero = parts().catalogue.voice_activity().unwrap().path.unwrap();
+    let vads = Box::new(move || {
+        Ok::<_, VadError>(Box::new(SileroVad::load(&silero)?) as Box<dyn VoiceActivityDetector>)
+    });
+    let pipeline = Pipeline::new(settings().pipeline(), Arc::new(models), vads);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("drums.wav");
+    write_scene(&path, Scene::Drums, 60);
+    let hear = |request| pipeline.run(&request, &Control::default()).unwrap().transcript;
+
+    let unguarded = hear(unchecked(hair_trigger(request(&path))));
+    assert_eq!((&unguarded.dropped[..], &unguarded.coverage), (&[][..], &None));
+    assert!(unguarded.text().starts_with("Thanks for watching."), "without the guard its text is there");
+    let guarded = hear(hair_trigger(request(&path)));
+    assert_eq!(guarded.text(), "");
+    assert!(!guarded.dropped.is_empty());
+    assert!(guarded.dropped.iter().all(|dropped| dropped.reason == DropReason::Silence));
+    assert!(guarded.warnings.iter().any(|warning| warning.code == "text_dropped"));
+}
+
+/// `seconds` of a scene at each of three levels.
+fn write_scene(path: &Path, scene: Scene, seconds: usize) {
+    let mut writer = wav_writer(path);
+    for (seed, level) in [0.1, 0.02, 0.003].into_iter().enumerate() {
+        for sample in scene.render(seconds * SAMPLE_RATE as usize, level, seed as u64) {
+            writer.write_sample((sample.clamp(-1.0, 1.0) * FULL_SCALE) as i16).unwrap();
+        }
+    }
+    writer.finalize().unwrap();
+}
+
+/// Ten minutes of each scene, with what `change` makes of the request.
+fn ten_minutes_of_each(change: impl Fn(Request) -> Request) -> Vec<(Scene, Transcript)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sound.wav");
-    for scene in Scene::ALL {
-        let mut writer = wav_writer(&path);
-        for (seed, level) in [0.1, 0.02, 0.003].into_iter().enumerate() {
-            for sample in scene.render(SECONDS * SAMPLE_RATE as usize, level, seed as u64) {
-                writer.write_sample((sample.clamp(-1.0, 1.0) * FULL_SCALE) as i16).unwrap();
-            }
-        }
-        writer.finalize().unwrap();
-        assert_eq!(transcribe(&path).text(), "", "{scene:?}");
+    let hear = |scene: Scene| {
+        write_scene(&path, scene, 200);
+        (scene, run(&change(request(&path))).unwrap().transcript)
+    };
+    Scene::ALL.into_iter().map(hear).collect()
+}
+
+#[test]
+fn ten_minutes_of_each_sound_give_no_text() {
+    for (scene, transcript) in ten_minutes_of_each(|request| request) {
+        assert_eq!(transcript.text(), "", "{scene:?}");
+    }
+}
+
+#[test]
+fn ten_minutes_of_each_sound_give_the_model_alone_hardly_a_word() {
+    // All of it is taken for speech, and nothing looks after the model.
+    let vad = VadOptions { threshold: 0.0, neg_threshold: 0.0, ..VadOptions::default() };
+    let alone = |request| unchecked(Request { chunking: Chunking::Vad(vad), ..request });
+    for (scene, transcript) in ten_minutes_of_each(alone) {
+        let text = transcript.text();
+        assert!(text.split_whitespace().count() <= 5, "{scene:?}: {text}");
     }
 }

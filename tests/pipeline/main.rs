@@ -9,6 +9,7 @@ mod languages;
 mod long;
 mod packing;
 mod panics;
+mod plain;
 mod scenes;
 mod sentences;
 mod separation;

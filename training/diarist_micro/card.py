@@ -36,8 +36,8 @@ _TAIL = """
 ## Limits
 
 - People's voices, other words and other languages come out as nonsense of the grammar's words.
-- It was trained for recordings cut at pauses, one to three sentences each. Longer ones without a voice activity
-  detector lose sentences, as the table shows.
+- Most of its training was recordings cut at pauses, one to three sentences each. It mishears more in long ones without a
+  voice activity detector, as the table shows.
 - It spells numbers as words and knows no digits.
 - Two sentences at once, strong echo and voices below the noise are not its domain.
 """

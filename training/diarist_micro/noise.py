@@ -46,24 +46,56 @@ def clicks(rng: np.random.Generator, count: int) -> np.ndarray:
     return _level(fftconvolve(impulses, burst)[:count] + 1e-4 * rng.normal(0, 1, count))
 
 
+def note(rng: np.random.Generator, pitch: float, seconds: float, bright: float, decay: float, held: bool) -> np.ndarray:
+    """One harmonic note: struck and fading within about `decay` seconds, or `held` with vibrato."""
+    time = np.arange(int(RATE * seconds)) / RATE
+    vibrato = 1 + rng.uniform(0, 0.02) * np.sin(2 * np.pi * rng.uniform(4, 7) * time) if held else np.ones(len(time))
+    phase = 2 * np.pi * np.cumsum(vibrato) * pitch / RATE
+    wave = sum(bright**k * np.sin((k + 1) * phase) for k in range(8) if pitch * (k + 1) < 7500)
+    shape = np.minimum(1, time / 0.08) * np.minimum(1, (seconds - time) / 0.08) if held else np.exp(-time / decay)
+    return wave * shape * np.minimum(1, time / rng.uniform(0.002, 0.02)) * rng.uniform(0.3, 1)
+
+
+def drum(rng: np.random.Generator) -> np.ndarray:
+    """A bass drum, or noise that fades: a snare or a cymbal."""
+    time = np.arange(RATE // 3) / RATE
+    if rng.random() < 0.4:
+        falling = rng.uniform(40, 70) + rng.uniform(50, 150) * np.exp(-time * 30)
+        return 2 * np.sin(2 * np.pi * np.cumsum(falling) / RATE) * np.exp(-time * rng.uniform(6, 15))
+    return rng.normal(0, 1, len(time)) * np.exp(-time * rng.uniform(12, 100))
+
+
 def music(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Chords and a melody of decaying harmonic notes, with or without drums."""
-    beat = rng.uniform(0.18, 0.6)
-    scale = 110 * 2 ** (rng.integers(0, 12) / 12) * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12, 14, 16]) / 12)
-    bright, decay = rng.uniform(0.3, 0.85), rng.uniform(0.15, 2.0)
-    out = np.zeros(count + RATE * 4)
+    """Some of: a melody, chords, a bass, drums; struck or held notes."""
+    beat = rng.uniform(0.14, 0.6)
+    steps = [np.array([0, 2, 4, 5, 7, 9, 11]), np.array([0, 2, 3, 5, 7, 8, 10]), np.array([0, 3, 5, 7, 10])][rng.integers(0, 3)]
+    scale = 110 * 2 ** (rng.integers(0, 12) / 12) * 2 ** (np.concatenate([steps, steps + 12]) / 12)
+    has = dict(zip(["melody", "chords", "bass", "drums"], rng.random(4) < [0.7, 0.5, 0.4, 0.4]))
+    if not any(has.values()):
+        has["melody"] = True
+    voices = {part: (rng.uniform(0.25, 0.85), rng.uniform(0.1, 1.5), rng.random() < 0.3) for part in has}
+    octave, every, busy = rng.choice([1, 2, 4]), rng.choice([4, 8]), rng.uniform(0.5, 1)
+    hits = [[drum(rng) for _ in range(rng.integers(0, 3))] for _ in range(8)]
+    out = np.zeros(count + RATE * 8)
+
+    def play(at: int, part: str, pitch: float, beats: float) -> None:
+        bright, decay, held = voices[part]
+        sound = note(rng, pitch, beats * beat if held else min(3.5, decay * 4), bright, decay, held)
+        out[at : at + len(sound)] += sound
+
     for step in range(int(count / RATE / beat)):
         at = int(step * beat * RATE)
-        notes = list(rng.choice(scale, 1) * rng.choice([1, 2, 4])) if rng.random() < 0.8 else []
-        if step % 4 == 0:
-            notes += list(scale[rng.integers(0, 5) + np.array([0, 2, 4])])
-        time = np.arange(int(RATE * min(3.5, decay * 4))) / RATE
-        for note in notes:
-            wave = sum(bright**k * np.sin(2 * np.pi * note * (k + 1) * time) for k in range(6) if note * (k + 1) < 7500)
-            out[at : at + len(time)] += wave * np.exp(-time / decay) * np.minimum(1, time / 0.01) * rng.uniform(0.3, 1)
-        if rng.random() < 0.4:
-            drum = rng.normal(0, 1, 2400) * np.exp(-np.arange(2400) / rng.uniform(150, 900))
-            out[at : at + 2400] += drum * rng.uniform(0, 1)
+        root = rng.integers(0, len(steps))
+        if has["melody"] and rng.random() < busy:
+            play(at, "melody", rng.choice(scale) * octave, rng.choice([1, 2]))
+        if has["chords"] and step % every == 0:
+            for third in (0, 2, 4):
+                play(at, "chords", scale[min(root + third, len(scale) - 1)], every)
+        if has["bass"] and step % 4 == 0:
+            play(at, "bass", scale[root] / 2, 4)
+        if has["drums"]:
+            for hit in hits[step % 8]:
+                out[at : at + len(hit)] += hit
     return _level(out[:count] + 1e-5)
 
 

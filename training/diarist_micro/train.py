@@ -28,12 +28,12 @@ from .windows import FRAMES_A_SECOND, FULL, IGNORE, Composer, Recipe, Speech
 # (share of the steps, frames of a window): single sentences, chunks as a voice detector cuts them, whole windows.
 SIZES = {
     "english": [
-        (0.06, 240), (0.07, 320), (0.09, 440), (0.10, 600), (0.11, 800), (0.12, 1100), (0.10, 1600), (0.09, 2300), (0.26, FULL)
+        (0.05, 240), (0.06, 320), (0.08, 440), (0.09, 600), (0.10, 800), (0.11, 1100), (0.08, 1600), (0.07, 2300), (0.36, FULL)
     ],
     "multilingual": [(0.16, 240), (0.22, 320), (0.20, 440), (0.14, 600), (0.08, 800), (0.05, 1100), (0.15, FULL)],
 }  # fmt: skip
 RECIPES = {"english": Recipe(), "multilingual": Recipe(prompts=0.2, cuts=0.1, translations=0.5)}
-SILENT_SHARE = {"english": 0.13, "multilingual": 0.08}
+SILENT_SHARE = {"english": 0.18, "multilingual": 0.08}
 PHONE_WEIGHT, WORD_WEIGHT, GUIDE_WEIGHT = 0.3, 0.5, 0.4
 SMOOTHING = 0.03  # of the text targets
 TIMESTAMP_SIGMA = 1.0  # steps of 20 ms

@@ -166,7 +166,7 @@ class Composer:
             shape[rng.randint(0, 20)] += rng.uniform(1, 3)
         grain = np.linspace(1.2, 5, 80)  # a band's power sums more bins the higher it lies
         power = self.numbers.standard_gamma(grain, (count, 80)) / grain * 10 ** (shape - shape.max())
-        if rng.random() < 0.25:
+        if rng.random() < 0.4:
             power *= 10 ** np.interp(np.arange(count), np.linspace(0, count, 8), self.numbers.uniform(-1.5, 0, 8))[:, None]
         return power
 
@@ -180,9 +180,9 @@ class Composer:
                 power = self.room(power)
                 loudest = power.max()
             if rng.random() < (0.9 if silent else 0.7):
-                below = rng.uniform(0, 6) if silent else rng.choice([rng.uniform(2.5, 7), rng.uniform(1.2, 3)])
+                below = rng.uniform(0, 6) if silent else rng.choice([rng.uniform(2.5, 7), rng.uniform(0.8, 3)])
                 power = power + self.noise(count) * loudest * 10**-below
-            power = power * 10 ** rng.uniform(-4, 0.6)
+            power = power * 10 ** rng.uniform(-4, 1.4)  # a loud pure tone at the top
             mel[:count] = np.log10(np.maximum(power, 10**FLOOR))
         loudest = mel.max() + (rng.uniform(0, 1.2) if rng.random() < 0.3 else 0)  # the rest of the file may be louder
         return normalise(mel, loudest)

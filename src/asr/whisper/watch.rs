@@ -46,8 +46,9 @@ impl<'a> Watch<'a> {
 
     /// After each encoder or decoder graph. Right after the encoder's, `<|startoftranscript|>` alone is
     /// decoded to learn the probability of no speech (Radford et al. 2022, section 4.5): one token's work.
-    /// whisper.cpp itself reads that number from a row of logits that it computes only for prompts of one
-    /// token. It clears the cache before it decodes its own prompt, so this leaves no trace.
+    /// whisper.cpp itself reads that number from the first row of logits, which it computes only for prompts of
+    /// one token; for longer ones it finds there what this has left, at the first temperature. It clears the
+    /// cache before it decodes its own prompt, so nothing else remains.
     fn graph_done(&mut self) -> bool {
         self.graphs += 1;
         let cancelled = self.cancel.is_cancelled() || self.failure.is_set();
