@@ -11,7 +11,7 @@ use crate::asr::{AsrError, ChunkTranscript, DecodingOptions, language};
 use crate::audio::PcmSpool;
 use crate::language::Language;
 use crate::telemetry::metrics::WorkMetrics;
-use crate::time::{Chunk, SampleIndex, ms_to_samples};
+use crate::time::{Chunk, SampleIndex, TimeSpan, ms_to_samples};
 use crate::transcript::{Segment, Segments, Transcript};
 use crate::vad::{Condensed, VoiceActivityDetector};
 
@@ -32,6 +32,12 @@ const CONTEXT_CHARS: usize = 1_000;
 
 /// By how much the temperature is raised when something is heard again: two of Whisper's own steps.
 const WARMER: f32 = 0.4;
+
+/// Words between two chunks are in doubt where one is less probable than this.
+const SURE: f32 = 0.6;
+
+/// How much is then heard once more, in ms.
+const CLOSER_MS: u64 = 7_000;
 
 /// What is listened to, and by whom speech is found in it.
 pub struct Recording<'a> {
@@ -194,9 +200,21 @@ struct Waiting {
     /// The prompt of its hearings.
     prompt: String,
     tried_again: bool,
-    /// Its text and what is heard before it is stitched, if it and the chunk before do not agree.
-    disputed: Option<(Reviewed, Chunk)>,
+    /// What is heard before it is stitched, if it and the chunk before do not agree.
+    disputed: Option<Disputed>,
 }
+
+/// A chunk that does not agree with the one before it.
+struct Disputed {
+    reviewed: Reviewed,
+    /// What is being heard: the overlap in its middle.
+    between: Chunk,
+    /// What was heard in more sound around it, if that was in doubt.
+    wider: Option<Between>,
+}
+
+/// A hearing between two chunks, its words on the source's clock.
+type Between = (Chunk, Vec<Segment>);
 
 impl Run<'_> {
     fn drain(mut self, mut scan: ChunkScan<'_>, clock: &mut StageClock) -> Result<Self, PipelineError> {
@@ -287,8 +305,8 @@ impl Run<'_> {
         else {
             return Err(AsrError::Engine("a chunk came back twice".into()).into());
         };
-        if let Some((reviewed, between)) = waiting.disputed.take() {
-            self.settle(reviewed, between, result)?;
+        if let Some(disputed) = waiting.disputed.take() {
+            self.settle(disputed, result)?;
             return self.stitch_ready();
         }
         let Waiting { review, prompt, tried_again, .. } = waiting;
@@ -326,7 +344,7 @@ impl Run<'_> {
             match result {
                 Ok(reviewed) => match self.dispute(&reviewed) {
                     Some(between) => {
-                        self.hear_between(reviewed, between);
+                        self.hear_between(Disputed { reviewed, between, wider: None });
                         return Ok(());
                     }
                     None => self.stitch(reviewed, None)?,
@@ -344,20 +362,21 @@ impl Run<'_> {
     }
 
     /// Has the overlap heard in which the next chunk to stitch and the one before do not agree.
-    fn hear_between(&mut self, reviewed: Reviewed, between: Chunk) {
+    fn hear_between(&mut self, disputed: Disputed) {
+        let Disputed { reviewed, between, .. } = &disputed;
         tracing::debug!(start = between.owned.start, "two chunks do not agree on what both heard");
         let source = self.tracks.of(reviewed.chosen.unwrap_or(Source::Voice));
         let options = DecodingOptions { word_times: true, ..self.options.clone() };
         let samples = reader(source, Condensed::new(between.span, &[], None));
         self.session.submit(self.next_index, samples, Arc::new(options));
-        self.waiting[0].disputed = Some((reviewed, between));
+        self.waiting[0].disputed = Some(disputed);
     }
 
-    /// Stitches the next chunk with what was heard between it and the one before, if that is any better than nothing.
+    /// Stitches the next chunk with what was heard between it and the one before, if that is any better than nothing. What
+    /// is in doubt is heard once more with less around it, and the surer of the two is taken.
     fn settle(
         &mut self,
-        mut reviewed: Reviewed,
-        between: Chunk,
+        Disputed { mut reviewed, between, wider }: Disputed,
         result: Result<ChunkTranscript, AsrError>,
     ) -> Result<(), PipelineError> {
         let heard = match result {
@@ -368,14 +387,21 @@ impl Run<'_> {
         reviewed.heard_again = true;
         let evidence = Evidence { speech: &[between.span], prompt: &self.options.prompt };
         let is_clean = !heard.is_empty() && guard::suspicions(&heard, &evidence).is_empty();
-        self.stitch(reviewed, is_clean.then_some((between, heard)))
+        let here = is_clean.then_some((between, heard));
+        let sureness = |hearing: &Option<Between>| hearing.as_ref().map_or(0.0, least_sure);
+        let is_first = between.span.len() > ms_to_samples(CLOSER_MS);
+        if is_first && sureness(&here) < SURE {
+            let middle = between.span.midpoint();
+            let closer = TimeSpan::new(middle, middle).widened(ms_to_samples(CLOSER_MS) / 2);
+            let between = Chunk { span: closer, owned: between.owned.clamped(closer) };
+            self.hear_between(Disputed { reviewed, between, wider: here });
+            return Ok(());
+        }
+        let surer = if sureness(&wider) > sureness(&here) { wider } else { here };
+        self.stitch(reviewed, surer)
     }
 
-    fn stitch(
-        &mut self,
-        mut reviewed: Reviewed,
-        between: Option<(Chunk, Vec<Segment>)>,
-    ) -> Result<(), PipelineError> {
+    fn stitch(&mut self, mut reviewed: Reviewed, between: Option<Between>) -> Result<(), PipelineError> {
         self.recognised += 1;
         let segments = std::mem::take(&mut reviewed.segments);
         let chunk = reviewed.chunk;
@@ -455,6 +481,13 @@ impl Run<'_> {
     }
 }
 
+/// Probability of the least probable word where the two chunks overlap; 0 where there is none.
+fn least_sure((between, heard): &Between) -> f32 {
+    let words = heard.iter().flat_map(|segment| &segment.words);
+    let inside = words.filter(|word| between.owned.contains(word.span.midpoint()));
+    inside.map(|word| word.probability).reduce(f32::min).unwrap_or(0.0)
+}
+
 /// Moves a chunk's text from the clock of what was heard to that of the recording. A segment that runs over a pause
 /// that was left out becomes two, if it has words to tell where.
 fn on_source_clock(text: ChunkTranscript, heard: &Condensed) -> Vec<Segment> {
@@ -484,8 +517,22 @@ fn set_apart(segment: Segment, heard: &Condensed) -> Vec<Segment> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::TimeSpan;
     use crate::transcript::Word;
+
+    #[test]
+    fn a_hearing_between_chunks_is_as_sure_as_its_least_probable_word_in_their_overlap() {
+        let chunk = Chunk { span: TimeSpan::new(0, 100), owned: TimeSpan::new(30, 70) };
+        let heard = |words: &[(u64, f32)]| {
+            let word = |&(at, probability): &(u64, f32)| Word {
+                span: TimeSpan::new(at, at + 10),
+                probability,
+                ..Word::default()
+            };
+            (chunk, vec![Segment { words: words.iter().map(word).collect(), ..Segment::default() }])
+        };
+        assert_eq!(least_sure(&heard(&[(0, 0.1), (30, 0.9), (50, 0.7), (90, 0.2)])), 0.7);
+        assert_eq!(least_sure(&heard(&[(0, 0.9)])), 0.0, "nothing there");
+    }
 
     #[test]
     fn text_comes_back_to_the_times_at_which_it_was_spoken() {
