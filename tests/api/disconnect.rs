@@ -65,7 +65,9 @@ fn whoever_leaves_the_line_frees_its_place_and_its_file() {
     eventually("its upload is gone", || app.uploads() == 1);
     let other = send(&app, &[]);
     eventually("its place is free", || app.uploads() == 2);
-    drop((running, other));
+    drop(other);
+    eventually("its upload is gone too", || app.uploads() == 1);
+    drop(running);
     eventually("all is free", || app.uploads() == 0);
     assert_eq!(app.runs(), 1, "who left the line was never worked for");
 }
