@@ -10,11 +10,10 @@ use diarist::models::manager::{Loaded, ModelManager};
 use diarist::pipeline::{Chunking, Control, Pipeline, Request, VadOptions};
 use diarist::time::{SAMPLE_RATE, TimeSpan, samples_to_seconds};
 use diarist::transcript::{DropReason, Segment, Transcript, Word};
-use diarist::vad::{SileroVad, VadError, VoiceActivityDetector};
 
 use crate::scenes::{Random, Scene};
 use crate::support::{
-    Spoken, assert_spoken, bare_speech, parts, request, run, sentences, settings, wav_writer,
+    Spoken, assert_spoken, bare_speech, parts, request, run, sentences, settings, silero, wav_writer,
 };
 
 /// Sentences in the recording.
@@ -142,11 +141,7 @@ fn what_a_model_writes_for_sounds_taken_for_speech_is_left_out_and_named() {
         Ok(Loaded { value: Arc::new(pool.unwrap()), memory_bytes: 1 })
     });
     let models = ModelManager::new(Arc::clone(&parts().catalogue), load, &settings().models());
-    let silero = parts().catalogue.voice_activity().unwrap().path.unwrap();
-    let vads = Box::new(move || {
-        Ok::<_, VadError>(Box::new(SileroVad::load(&silero)?) as Box<dyn VoiceActivityDetector>)
-    });
-    let pipeline = Pipeline::new(settings().pipeline(), Arc::new(models), vads);
+    let pipeline = Pipeline::new(settings().pipeline(), Arc::new(models), silero());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("drums.wav");
     write_scene(&path, Scene::Drums, 60);

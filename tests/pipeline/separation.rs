@@ -25,10 +25,9 @@ use diarist::separation::{SeparationError, SeparatorSpec, VocalSeparator};
 use diarist::server::Parts;
 use diarist::time::{TimeSpan, samples_to_seconds, seconds_to_samples};
 use diarist::transcript::{Transcript, VocalSeparation};
-use diarist::vad::{SileroVad, VadError, VoiceActivityDetector};
 
 use crate::songs::{Song, slow_song, song, talk, word_error_rate};
-use crate::support::{fixture, parts, request, settings};
+use crate::support::{fixture, parts, request, settings, silero};
 
 /// Told the number of each window, from 0, before it is heard.
 type Script = Arc<dyn Fn(usize) -> Result<(), SeparationError> + Send + Sync>;
@@ -94,12 +93,8 @@ fn limited(
     let scratch = Scratch::open(&ScratchOptions { parent, min_free_bytes: 0, max_bytes }).unwrap();
     let mut options = settings().pipeline();
     options.audio.scratch = scratch.clone();
-    let path = parts().catalogue.voice_activity().unwrap().path.unwrap();
-    let vads = Box::new(move || {
-        Ok::<_, VadError>(Box::new(SileroVad::load(&path)?) as Box<dyn VoiceActivityDetector>)
-    });
     let lent = LentSeparator { id: "band".into(), separator: Arc::new(band) };
-    let pipeline = Pipeline::new(options, Arc::clone(&parts().models), vads);
+    let pipeline = Pipeline::new(options, Arc::clone(&parts().models), silero());
     let pipeline = pipeline.with_separators(Box::new(move || Ok(lent.clone())));
     Bench { pipeline, scratch, windows, folder }
 }
@@ -287,14 +282,10 @@ fn a_model_that_is_missing_or_of_no_use_is_an_error_and_never_a_silent_skip() {
         (missing, ErrorKind::ModelIncapable, "`diarist models pull kim-vocal-2`"),
         (damaged, ErrorKind::ModelUnusable, "it is damaged"),
     ] {
-        let path = parts().catalogue.voice_activity().unwrap().path.unwrap();
-        let vads = Box::new(move || {
-            Ok::<_, VadError>(Box::new(SileroVad::load(&path)?) as Box<dyn VoiceActivityDetector>)
-        });
         // Wanted by the setting, not by the request.
         let mut options = settings().pipeline();
         options.separation = SeparationMode::Auto;
-        let pipeline = Pipeline::new(options, Arc::clone(&parts().models), vads);
+        let pipeline = Pipeline::new(options, Arc::clone(&parts().models), silero());
         let pipeline = pipeline.with_separators(Box::new(move || Err(refusal())));
         let hello = request(&fixture("audio/hello.flac"));
         let error = pipeline.run(&hello, &Control::default()).unwrap_err();

@@ -10,10 +10,11 @@ use std::time::Duration;
 use diarist::audio::AudioSource;
 use diarist::cancel::CancelToken;
 use diarist::config::{Settings, Sources};
-use diarist::pipeline::{Control, Outcome, PipelineError, Request};
+use diarist::pipeline::{Control, Outcome, PipelineError, Request, VadFactory};
 use diarist::server::Parts;
 use diarist::time::{SAMPLE_RATE, samples_to_seconds};
 use diarist::transcript::Transcript;
+use diarist::vad::SileroVad;
 
 /// The pipeline with default settings, shared by the tests of this process.
 pub fn parts() -> &'static Parts {
@@ -25,6 +26,12 @@ pub fn parts() -> &'static Parts {
 pub fn settings() -> Settings {
     let environment = std::env::vars().filter(|(name, _)| name == "DIARIST_ONNXRUNTIME").collect();
     Settings::load(&Sources { environment, ..Sources::default() }).unwrap()
+}
+
+/// Makes the detectors of a pipeline of a test's own.
+pub fn silero() -> VadFactory {
+    let path = parts().catalogue.voice_activity().unwrap().path.unwrap();
+    Box::new(move || Ok(Box::new(SileroVad::load(&path)?)))
 }
 
 pub fn fixture(name: &str) -> PathBuf {
