@@ -1,5 +1,6 @@
-"""The GGML file of a Whisper model: reading its header, writing its tensors, q8_0 blocks."""
+"""The GGML file of a Whisper model: reading and writing its header and its tensors, q8_0 blocks."""
 
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ MAGIC = 0x67676D6C
 F32, F16, Q8_0 = 0, 1, 8  # ggml's tensor types
 FTYPES = {F32: 0, F16: 1, Q8_0: 2007}  # the file's type; 2000 = quantisation version 2
 Q8_BLOCK = 32
+Q8_BLOCKS = np.dtype([("scale", "<f2"), ("values", "i1", Q8_BLOCK)])
 
 
 @dataclass
@@ -23,7 +25,37 @@ class Header:
 
 def read_header(path) -> Header:
     """The header of the GGML Whisper model at `path`."""
+    return _parse_header(Path(path).read_bytes(), path)[0]
+
+
+def read_model(path) -> tuple[Header, dict[str, np.ndarray]]:
+    """The header and all tensors, as float32, of the GGML Whisper model at `path`."""
     data = Path(path).read_bytes()
+    header, at = _parse_header(data, path)
+    tensors = {}
+    while at < len(data):
+        dimensions, length, kind = struct.unpack_from("3i", data, at)
+        shape = struct.unpack_from(f"{dimensions}i", data, at + 12)[::-1]
+        at += 12 + 4 * dimensions
+        name = data[at : at + length].decode()
+        at += length
+        tensors[name], size = _decode(data, at, math.prod(shape), kind)
+        tensors[name] = tensors[name].reshape(shape)
+        at += size
+    return header, tensors
+
+
+def _decode(data: bytes, at: int, count: int, kind: int) -> tuple[np.ndarray, int]:
+    """`count` values of one of ggml's types at byte `at`, and the number of bytes they take."""
+    if kind == Q8_0:
+        blocks = np.frombuffer(data, Q8_BLOCKS, count // Q8_BLOCK, at)
+        return blocks["values"] * blocks["scale"][:, None].astype(np.float32), blocks.nbytes
+    values = np.frombuffer(data, {F16: "<f2", F32: "<f4"}[kind], count, at)
+    return values.astype(np.float32), values.nbytes
+
+
+def _parse_header(data: bytes, path) -> tuple[Header, int]:
+    """The header in a file's bytes, and where the tensors begin."""
     magic, *hparams = struct.unpack_from("12i", data, 0)
     if magic != MAGIC:
         raise ValueError(f"{path} is not a GGML model: it begins with {magic:#x}, not {MAGIC:#x}")
@@ -39,7 +71,7 @@ def read_header(path) -> Header:
         (length,) = struct.unpack_from("i", data, at)
         vocabulary.append(data[at + 4 : at + 4 + length])
         at += 4 + length
-    return Header(tuple(hparams), filters, vocabulary)
+    return Header(tuple(hparams), filters, vocabulary), at
 
 
 def quantise_q8_0(values: np.ndarray) -> bytes:
@@ -51,7 +83,7 @@ def quantise_q8_0(values: np.ndarray) -> bytes:
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
     scaled = blocks * inverse[:, None]
     whole = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))  # roundf: halves go away from zero
-    packed = np.empty(len(blocks), dtype=[("scale", "<f2"), ("values", "i1", Q8_BLOCK)])
+    packed = np.empty(len(blocks), dtype=Q8_BLOCKS)
     packed["scale"], packed["values"] = scale, whole
     return packed.tobytes()
 
