@@ -2,7 +2,7 @@
 //! every line gives one. `docs/benchmarks.md` says how to read them.
 //!
 //! `cargo bench --bench whole -- memory` measures one part; the parts are `decode`, `overhead`, `fairness`,
-//! `first-text`, `memory`, `crowd`, `peers`, `speakers`, `diarizers`, `separation` and `music`.
+//! `first-text`, `memory`, `crowd`, `peers`, `speakers`, `diarizers`, `separation`, `music` and `unbroken`.
 
 mod crowd;
 mod decode;
@@ -25,6 +25,7 @@ mod separation;
 #[path = "../../tests/pipeline/songs.rs"]
 mod songs;
 mod speakers;
+mod unbroken;
 mod voices;
 
 /// As the tests call it, which the songs are from.
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 /// A part measures and prints; `false` when a limit was broken.
 type Part = fn(&Path) -> bool;
 
-const PARTS: [(&str, Part); 11] = [
+const PARTS: [(&str, Part); 12] = [
     ("decode", decode::run),
     ("overhead", overhead::run),
     ("fairness", fairness::run),
@@ -48,6 +49,7 @@ const PARTS: [(&str, Part); 11] = [
     ("diarizers", diarizers::run),
     ("music", music::run),
     ("separation", separation::run),
+    ("unbroken", unbroken::run),
 ];
 
 fn main() -> ExitCode {
