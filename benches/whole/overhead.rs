@@ -38,12 +38,12 @@ pub fn run(folder: &Path) -> bool {
     let settings = settings(&[("workers", "1"), ("threads", "1")]);
     let parts = Parts::assemble(&settings).unwrap_or_else(|error| panic!("{error}"));
     // The model is loaded by a first request that does not count.
-    run_pipeline(&parts, &fixture("audio/hello.flac"));
+    run_pipeline(&parts, &fixture("audio/hello.flac"), None);
 
     let engine = Engine::new(&parts, &settings, &path);
     let (mut runs, mut engine_cpu) = (Vec::new(), Duration::MAX);
     for _ in 0..ROUNDS {
-        let run = run_pipeline(&parts, &path);
+        let run = run_pipeline(&parts, &path, None);
         let (cpu, text) = engine.run();
         // Where chunks overlap, the engine hears some words twice.
         assert!(engine.overlaps() || text.trim() == run.text, "pipeline and engine did the same work");
@@ -63,21 +63,22 @@ pub fn run(folder: &Path) -> bool {
     true
 }
 
-struct PipelineRun {
-    text: String,
+pub struct PipelineRun {
+    pub text: String,
     timings: Vec<(Stage, Duration)>,
     render: Duration,
     wall: Duration,
     /// Processor time of all threads.
-    cpu: Duration,
+    pub cpu: Duration,
     /// Processor time of the request's own thread: everything but decoding and recognition.
     own_cpu: Duration,
 }
 
-fn run_pipeline(parts: &Parts, path: &Path) -> PipelineRun {
+/// One request, with the check of coverage as the settings have it or as told.
+pub fn run_pipeline(parts: &Parts, path: &Path, coverage: Option<bool>) -> PipelineRun {
     let source = AudioSource { path: path.to_owned(), name: None };
     // Given, so that detecting it does not count: the bare engine is told too.
-    let request = Request { language: Some(Language::ENGLISH), ..Request::new(source, MODEL) };
+    let request = Request { language: Some(Language::ENGLISH), coverage, ..Request::new(source, MODEL) };
     let (start, cpu, own_cpu) = (Instant::now(), process_cpu(), thread_cpu());
     let outcome = parts.pipeline.run(&request, &Control::new(CancelToken::new())).unwrap();
     let rendering = Instant::now();

@@ -14,7 +14,7 @@ use diarist::vad::{ChunkOptions, Chunker, RegionBuilder, SileroVad, VadOptions, 
 
 use crate::scenes::Random;
 use crate::support::{
-    Spoken, bare_speech, parts, sentences, transcribe, wav_writer, whole_file, write_spoken,
+    Spoken, bare_speech, parts, sentences, transcribe, wav_writer, whole_file, write_end_to_end,
 };
 
 /// Speech runs over into the next sentence for this long, so that no click stands at the border.
@@ -159,26 +159,18 @@ fn through_the_seams(seconds: usize, options: ChunkOptions) -> usize {
     seams
 }
 
-/// Writes the fixtures' files one straight after another, as they are, in changing order: 0.6 s lie between two sentences.
-pub fn write_end_to_end(path: &Path, seconds: u64) -> Vec<Spoken> {
+/// Writes the fixtures' files end to end in changing order, as they are: 0.6 s lie between two sentences.
+pub fn write_files_end_to_end(path: &Path, seconds: u64) -> Vec<Spoken> {
     let files: Vec<(Vec<i16>, String)> = sentences().iter().map(whole_file).collect();
     let mut random = Random::new(3);
-    let mut written = 0;
-    let spoken = std::iter::from_fn(|| {
-        (written < seconds * u64::from(SAMPLE_RATE)).then(|| {
-            let file = &files[random.below(files.len())];
-            written += file.0.len() as u64;
-            (0, file)
-        })
-    });
-    write_spoken(path, spoken)
+    write_end_to_end(path, seconds, &files, |limit| random.below(limit))
 }
 
 /// The bundled model hears every one of the files right by itself.
 fn files_end_to_end(seconds: u64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stream.wav");
-    let truth = write_end_to_end(&path, seconds);
+    let truth = write_files_end_to_end(&path, seconds);
     let transcript = transcribe(&path);
     let heard: Vec<String> =
         transcript.segments.iter().map(|segment| segment.unwrap().text.trim().to_owned()).collect();

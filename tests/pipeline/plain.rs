@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters};
 
-use crate::dense::{bare_words, differences, write_end_to_end};
+use crate::dense::{bare_words, differences, write_files_end_to_end};
 use crate::support::transcribe;
 
 /// What whisper.cpp's own loop tells while it works.
@@ -53,7 +53,7 @@ fn heard_plainly(recording: &Path) -> Vec<(String, u32)> {
 fn ten_minutes_in_plain_whisper_and_in_the_pipeline_have_nearly_the_same_words() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sentences.wav");
-    let truth = write_end_to_end(&path, 600);
+    let truth = write_files_end_to_end(&path, 600);
     let mut ours = Vec::new();
     for segment in transcribe(&path).segments.iter().map(Result::unwrap) {
         let start = diarist::time::samples_to_seconds(segment.span.start);

@@ -126,6 +126,24 @@ pub fn long_recording(path: &Path, seconds: u64) -> Vec<Spoken> {
     write_spoken(path, spoken)
 }
 
+/// Writes pieces one straight after another, about `seconds` long; `draw` gives numbers below a limit.
+pub fn write_end_to_end(
+    path: &Path,
+    seconds: u64,
+    pieces: &[(Vec<i16>, String)],
+    mut draw: impl FnMut(usize) -> usize,
+) -> Vec<Spoken> {
+    let mut written = 0;
+    let spoken = std::iter::from_fn(|| {
+        (written < seconds * u64::from(SAMPLE_RATE)).then(|| {
+            let piece = &pieces[draw(pieces.len())];
+            written += piece.0.len() as u64;
+            (0, piece)
+        })
+    });
+    write_spoken(path, spoken)
+}
+
 /// A new recording as the pipeline likes it best: 16 kHz mono, 16 bit.
 pub fn wav_writer(path: &Path) -> hound::WavWriter<BufWriter<File>> {
     let spec = hound::WavSpec {
