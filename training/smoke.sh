@@ -1,5 +1,5 @@
 #!/bin/sh
-# All steps of README.md in small: a few minutes on one core. Fails if a step fails or whisper.cpp refuses the file.
+# All steps of README.md in small: some ten minutes on one core. Fails if a step fails or whisper.cpp refuses the file.
 # Training begins twice: with random weights, and with those of the shipped file. What is evaluated is the latter, since
 # whisper.cpp takes minutes over the nonsense of a model that has learned nothing.
 set -e
@@ -20,16 +20,16 @@ for languages in english multilingual; do
     python -m diarist_micro.make_speech "$speech" --shards 1 --size 60 --sound-minutes 1 --languages $languages
     python -m diarist_micro.train "$speech" "$run-random" --minutes 5 --steps 10 --frames 2400 --languages $languages
     python -m diarist_micro.export "$run-random/checkpoint.pt" "$folder/$languages-random.bin"
+    python -c 'import sys; from diarist_micro.measure import Ear; Ear(sys.argv[1])' "$folder/$languages-random.bin"
     python -m diarist_micro.restore $shipped "$folder/$languages.pt"
     python -m diarist_micro.train "$speech" "$run" --minutes 5 --steps 10 --frames 2400 --languages $languages \
         --start-from "$folder/$languages.pt"
-    model=$folder/$languages card=$folder/$languages.md
-    python -m diarist_micro.export "$run/checkpoint.pt" "$model-f16.bin" --type f16
-    python -c 'import sys; from diarist_micro.measure import Ear, silence; Ear(sys.argv[1]).hear("greedy", silence(2))' \
-        "$model-f16.bin"
-    python -m diarist_micro.export "$run/checkpoint.pt" "$model-q8_0.bin"
-    python -m diarist_micro.evaluate "$model-q8_0.bin" --card "$card" --checkpoint "$run/checkpoint.pt" \
-        --sentences 4 --voices 1 --ways greedy --sound-seconds 5 --long-seconds 10
-    test -s "$card"
+    for type in f16 q8_0; do
+        model=$folder/$languages-$type.bin card=$folder/$languages-$type.md
+        python -m diarist_micro.export "$run/checkpoint.pt" "$model" --type $type
+        python -m diarist_micro.evaluate "$model" --card "$card" --checkpoint "$run/checkpoint.pt" \
+            --sentences 4 --voices 1 --ways greedy --sound-seconds 5 --long-seconds 10
+        test -s "$card"
+    done
 done
 echo "smoke test passed"
