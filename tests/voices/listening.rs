@@ -13,6 +13,7 @@ use diarist::diarization::activity::Activity;
 use diarist::diarization::attribution::{Method, WindowNumbers};
 use diarist::diarization::embedding::ge2e::Ge2eEmbedder;
 use diarist::diarization::embedding::{HeardWindow, Horizon, SpeakerEmbedder, VoiceListener};
+use diarist::diarization::engine::TOGETHER;
 use diarist::diarization::grid::{FRAMES, Grid, WINDOW};
 use diarist::diarization::samples::Samples;
 use diarist::diarization::segmentation::{SpeakerSegmenter, Window, WindowSegmenter};
@@ -260,17 +261,21 @@ fn a_panic_in_a_network_is_an_error_of_that_request_alone() {
 
 #[test]
 fn a_cancelled_request_ends_in_the_middle_of_a_block() {
-    let (cancel, calls) = (CancelToken::new(), Arc::new(AtomicUsize::new(0)));
+    let (cancel, calls) = (CancelToken::new(), Arc::new(Mutex::new(0)));
     let (token, counted) = (cancel.clone(), Arc::clone(&calls));
     let segmenter = Scripted(move |_: &[f32]| {
-        if counted.fetch_add(1, Ordering::Relaxed) == 4 {
+        // Under the lock, so that no other thread is heard between the count and the cancelling.
+        let mut count = counted.lock().unwrap();
+        *count += 1;
+        if *count == 5 {
             token.cancel();
         }
     });
     let listening = Listening::with(Box::new(segmenter), Box::new(Late));
     let ended = listening.hear(&spool(&sound(120)), &cancel, 16_000);
     assert!(matches!(ended, Err(DiarizationError::Audio(AudioError::Cancelled))));
-    assert!(calls.load(Ordering::Relaxed) <= 6, "each thread ends after its window");
+    let (calls, threads) = (*calls.lock().unwrap(), listening.places.count());
+    assert!(calls < 5 + threads * TOGETHER, "{calls} windows: each thread ends after those it has in hand");
 }
 
 #[test]
