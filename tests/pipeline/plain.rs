@@ -1,5 +1,5 @@
 //! The bundled model in whisper.cpp as anybody would call it, through whisper-rs and nothing of ours, and in the pipeline:
-//! ten minutes of sentences give the same words but for a few.
+//! ten minutes of sentences give the same words, but for a few at the seams of whisper.cpp's windows.
 
 use std::path::Path;
 use std::sync::mpsc::channel;
@@ -50,7 +50,7 @@ fn heard_plainly(recording: &Path) -> Vec<(String, u32)> {
 }
 
 #[test]
-fn ten_minutes_in_plain_whisper_and_in_the_pipeline_have_nearly_the_same_words() {
+fn ten_minutes_in_plain_whisper_and_in_the_pipeline_have_the_same_words_apart_from_seams() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sentences.wav");
     let truth = write_files_end_to_end(&path, 600);
@@ -63,6 +63,6 @@ fn ten_minutes_in_plain_whisper_and_in_the_pipeline_have_nearly_the_same_words()
     assert!(ours.iter().map(|(word, _)| word).eq(&said), "the pipeline hears what is said");
     let differences = differences(&ours, &heard_plainly(&path));
     println!("{} words: {differences:?} in plain whisper.cpp", ours.len());
-    let all = differences.misheard + differences.own + differences.at_seams;
-    assert!(all * 200 <= ours.len(), "more than one word of two hundred differs");
+    assert_eq!((differences.misheard, differences.own), (0, 0), "within a window");
+    assert!(differences.at_seams * 200 <= ours.len(), "more than one word of two hundred differs");
 }

@@ -9,6 +9,7 @@ interrupted run continues where it stopped. Training may read the folder while i
 import argparse
 import json
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,13 +109,15 @@ def meaning(sentence: Sentence) -> dict:
     return {"language": sentence.language, "translation": sentence.translation, "links": sentence.links}
 
 
-def make_shard(number: int, size: int, speakers: Speakers, log_mel: LogMel) -> tuple[np.ndarray, list[dict]]:
-    """(frames, 80) float16 of all utterances in a row, and what is said where."""
+def make_shard(
+    number: int, size: int, speakers: Speakers, log_mel: LogMel, only: re.Pattern = re.compile("")
+) -> tuple[np.ndarray, list[dict]]:
+    """(frames, 80) float16 of all utterances in a row, and what is said where. All are found by `only`."""
     rng = random.Random(1000 + number)
     mels, entries, first = [], [], 0
     while len(entries) < size:
         sentence = speakers.languages.sentence(rng)
-        if grammar.is_held_out(sentence.text):
+        if grammar.is_held_out(sentence.text) or not only.search(sentence.text):
             continue
         engine, spoken = speakers.speak(sentence, rng)
         if spoken is None or not SHORTEST < len(spoken.samples) / RATE < LONGEST:
@@ -143,6 +146,7 @@ def main() -> None:
     parser.add_argument("--sound-minutes", type=float, default=30, help="of sounds without speech; made with shard 0")
     parser.add_argument("--languages", choices=SETS, default=ENGLISH.name)
     parser.add_argument("--step", type=int, default=1, help="number of processes")
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), help="sentences that this expression finds")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     speakers, log_mel = Speakers(SETS[options.languages]), LogMel.of_model(SHIPPED_MODEL)
@@ -154,7 +158,7 @@ def main() -> None:
         entries_path = options.folder / f"{number:04}.json"
         if entries_path.exists():
             continue
-        mels, entries = make_shard(number, options.size, speakers, log_mel)
+        mels, entries = make_shard(number, options.size, speakers, log_mel, options.only)
         np.save(options.folder / f"{number:04}.npy", mels)
         temporary = entries_path.with_suffix(".part")
         temporary.write_text(json.dumps(entries))

@@ -61,12 +61,13 @@ class Block(nn.Module):
         self.mlp_ln = nn.LayerNorm(width)
 
     def forward(self, x, audio=None, mask=None):
-        x = x + self.attn(self.attn_ln(x), mask=mask)[0]
+        seen, own = self.attn(self.attn_ln(x), mask=mask)
+        x = x + seen
         weights = None
         if audio is not None:
             heard, weights = self.cross_attn(self.cross_attn_ln(x), audio)
             x = x + heard
-        return x + self.mlp(self.mlp_ln(x)), weights
+        return x + self.mlp(self.mlp_ln(x)), weights, own
 
 
 class Encoder(nn.Module):
@@ -85,7 +86,7 @@ class Encoder(nn.Module):
         positions = offset[:, None] + torch.arange(x.shape[1], device=x.device)
         x = x + self.positional_embedding[positions.clamp(max=AUDIO_POSITIONS - 1)]
         for block in self.blocks:
-            x, _ = block(x)
+            x, _, _ = block(x)
         return self.ln_post(x)
 
 
@@ -127,17 +128,19 @@ class MicroWhisper(nn.Module):
         return torch.cat([self.text_rows, self.timestamp_map(self.timestamp_positions)], 0)
 
     def decode(self, tokens, audio, wanted=None):
-        """Logits (rows, tokens) where `wanted` (batch, length) holds, everywhere without it; attention weights per layer."""
+        """Logits (rows, tokens) where `wanted` (batch, length) holds, everywhere without it; then per layer the weights of
+        the attention to the sound and of that to the tokens so far."""
         table = self.table()
         length = tokens.shape[1]
         x = table[tokens] + self.decoder.positional_embedding[:length]
         mask = torch.full((length, length), MASKED, device=x.device, dtype=x.dtype).triu(1)
-        attention = []
+        to_sound, to_tokens = [], []
         for block in self.decoder.blocks:
-            x, weights = block(x, audio, mask)
-            attention.append(weights)
+            x, sound, own = block(x, audio, mask)
+            to_sound.append(sound)
+            to_tokens.append(own)
         x = F.layer_norm(x.float(), x.shape[-1:], *self.last_norm())
-        return (x if wanted is None else x[wanted]) @ table.t(), attention
+        return (x if wanted is None else x[wanted]) @ table.t(), to_sound, to_tokens
 
     @torch.no_grad()
     def start_local(self, pairs=20, gain=1.8, reach=((-2, 2), (-4, 4), (-3, 3), (-6, 6))):

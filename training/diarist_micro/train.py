@@ -28,13 +28,13 @@ from .windows import FRAMES_A_SECOND, FULL, IGNORE, Composer, Recipe, Speech
 # (share of the steps, frames of a window): single sentences, chunks as a voice detector cuts them, whole windows.
 SIZES = {
     "english": [
-        (0.05, 240), (0.06, 320), (0.08, 440), (0.09, 600), (0.10, 800), (0.11, 1100), (0.08, 1600), (0.07, 2300), (0.36, FULL)
+        (0.05, 240), (0.06, 320), (0.07, 440), (0.08, 600), (0.09, 800), (0.10, 1100), (0.06, 1600), (0.06, 2300), (0.43, FULL)
     ],
     "multilingual": [(0.16, 240), (0.22, 320), (0.20, 440), (0.14, 600), (0.08, 800), (0.05, 1100), (0.15, FULL)],
 }  # fmt: skip
 RECIPES = {"english": Recipe(), "multilingual": Recipe(prompts=0.2, cuts=0.1, translations=0.5)}
 SILENT_SHARE = {"english": 0.18, "multilingual": 0.08}
-PHONE_WEIGHT, WORD_WEIGHT, GUIDE_WEIGHT = 0.3, 0.5, 0.4
+PHONE_WEIGHT, WORD_WEIGHT, GUIDE_WEIGHT, PROMPT_WEIGHT = 0.3, 0.5, 0.4, 1.0
 SMOOTHING = 0.03  # of the text targets
 TIMESTAMP_SIGMA = 1.0  # steps of 20 ms
 WORD_MARGIN, START_MARGIN = 0.3, 0.12  # seconds around a word, around its start
@@ -77,13 +77,31 @@ def guide_loss(attention: list[torch.Tensor], spans: torch.Tensor, heard: torch.
     return total / 3
 
 
+def prompt_loss(attention: list[torch.Tensor], prompt: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Minus log of the attention that an answer and its beginning keep from the prompt before them.
+
+    What a small model reads in a prompt only misleads it: it writes a sentence of the prompt that begins like the one
+    it hears. whisper.cpp hands over prompts by itself, so they must come to nothing. `prompt` (batch,) is their length.
+    """
+    if not prompt.any():
+        return attention[0].new_zeros((), dtype=torch.float32)
+    at = torch.arange(wanted.shape[1], device=wanted.device)
+    told = (prompt[:, None] > 0) & (at >= prompt[:, None]) & (at <= (wanted * at).amax(1, keepdim=True))
+    forbidden = (at < prompt[:, None])[:, None, None, :]
+    total = 0.0
+    for weights in attention:
+        kept = 1 - (weights.float() * forbidden).sum(-1)
+        total = total - (kept.clamp(min=1e-4).log() * told[:, None]).sum() / told.sum() / weights.shape[1]
+    return total / len(attention)
+
+
 def all_losses(model: MicroWhisper, batch: dict, device: str) -> tuple[torch.Tensor, dict[str, float]]:
     """The training loss of a batch and its parts."""
     batch = {name: value.to(device) for name, value in batch.items()}
     with torch.autocast(device.split(":")[0], torch.bfloat16):
         audio = model.encoder(batch["mel"], batch["offset"])
         wanted = batch["targets"] != IGNORE
-        logits, attention = model.decode(batch["rows"], audio, wanted)
+        logits, attention, own_attention = model.decode(batch["rows"], audio, wanted)
         phones = model.phone_head(audio).flatten(0, 1)
         spoken = batch["words"] != IGNORE
         spoken[:, random.randrange(2) :: 2] = False  # every other frame is enough
@@ -93,10 +111,12 @@ def all_losses(model: MicroWhisper, batch: dict, device: str) -> tuple[torch.Ten
     phone = F.cross_entropy(phones.float(), labels, ignore_index=IGNORE)
     word = F.cross_entropy(words.float(), batch["words"][spoken]) if spoken.any() else loss.new_zeros(())
     guide = guide_loss(attention, batch["spans"], batch["heard"])
+    prompt = prompt_loss(own_attention, batch["prompt"], wanted)
     voiced = labels > 0
     hits = (phones.argmax(1) == labels)[voiced].float().mean()
-    total = loss + PHONE_WEIGHT * phone + WORD_WEIGHT * word + GUIDE_WEIGHT * guide
-    parts = dict(loss=loss, text=text, right=right, stamps=stamps, off=off, phone=phone, hits=hits, word=word, guide=guide)
+    total = loss + PHONE_WEIGHT * phone + WORD_WEIGHT * word + GUIDE_WEIGHT * guide + PROMPT_WEIGHT * prompt
+    parts = dict(loss=loss, text=text, right=right, stamps=stamps, off=off)
+    parts |= dict(phone=phone, hits=hits, word=word, guide=guide, prompt=prompt)
     return total, {name: float(value) for name, value in parts.items()}
 
 

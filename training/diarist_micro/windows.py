@@ -20,10 +20,11 @@ LONG = 1600  # frames from which a window is filled with as many sentences as fi
 IGNORE = -100  # label without a loss
 LAST_FIRST_TIMESTAMP = 1.0  # whisper.cpp's max_initial_ts: a window's first timestamp cannot be later
 LONGEST_PROMPT = 223  # tokens
-PROMPT_SHARE = 0.6  # of the whole windows come after a prompt, and half as many of the others
+PROMPT_SHARE = 0.75  # of the whole windows come after a prompt, and half as many of the others
 MORE_PROMPT = 0.93  # chance of yet another sentence in a prompt that is not full
 HEARD_ENOUGH = 0.6  # of a word that the edge of a recording cuts: with more of it the word is written, with less not
 NO_GAP_SHARE = 0.3  # of the windows have sentences set end to end
+LONG_PAUSES = {FULL: 0.3, 2300: 0.2, 1600: 0.2, 1100: 0.2}  # of the pauses, by a window's frames, may be of many seconds
 CUT_SHARE = 0.3  # of the windows begin, and as many end, in the middle of a sentence
 
 
@@ -134,7 +135,7 @@ class Composer:
             one.mel = one.mel[low] * (1 - share) + one.mel[low + 1] * share
             one.phones = one.phones[low]
         if rng.random() < 0.5:
-            where = np.clip(np.arange(80) * rng.uniform(0.9, 1.1) + rng.uniform(-1, 1), 0, 78.99)
+            where = np.clip(np.arange(80) * rng.uniform(0.87, 1.13) + rng.uniform(-1, 1), 0, 78.99)
             low = where.astype(int)
             share = (where - low).astype(np.float32)
             one.mel = one.mel[:, low] * (1 - share) + one.mel[:, low + 1] * share
@@ -311,19 +312,19 @@ class Composer:
                 break
             mel[now : now + len(one.mel)] = one.mel + rng.choice([0, 0, rng.uniform(-1.2, 0.3)])
             placed.append((now, one))
-            now += len(one.mel) + self.gap(full, end_to_end)
+            now += len(one.mel) + self.gap(frames, end_to_end)
         if not full and not cut_end and rng.random() < 0.7:  # a cut recording ends soon after its last word
             end = placed[-1][0] + len(placed[-1][1].mel)
             recorded = min(frames, end + int(rng.uniform(0, 0.6) * FRAMES_A_SECOND))
         return mel, placed, tail, recorded
 
-    def gap(self, full: bool, end_to_end: bool) -> int:
+    def gap(self, frames: int, end_to_end: bool) -> int:
         """Frames between two sentences."""
         rng = self.rng
         if end_to_end:
             return 0
         gaps = [rng.uniform(0.05, 0.3), rng.uniform(0.15, 0.9), rng.uniform(0.3, 1.5)]
-        if full and rng.random() < 0.25:
+        if rng.random() < LONG_PAUSES.get(frames, 0.0):
             gaps.append(rng.uniform(1, 7))
         return int(rng.choice(gaps) * FRAMES_A_SECOND)
 
@@ -337,7 +338,7 @@ class Composer:
             return 0
         mel[: len(one.mel)] = one.mel
         placed.append((0, one))
-        return len(one.mel) + self.gap(False, end_to_end)
+        return len(one.mel) + self.gap(0, end_to_end)
 
     def write(self, window: Window, placed, tail, timestamps: bool, prompt: list[int]) -> None:
         """Fills in the tokens and where each is heard."""
@@ -418,6 +419,7 @@ class Composer:
         stack = lambda name: torch.from_numpy(np.stack([getattr(window, name) for window in windows]))
         return {
             "mel": stack("mel").transpose(1, 2).float(),
+            "prompt": torch.tensor([window.prompt for window in windows]),
             "offset": torch.tensor([window.offset for window in windows]),
             "rows": torch.from_numpy(rows),
             "targets": torch.from_numpy(targets),

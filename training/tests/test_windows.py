@@ -77,3 +77,9 @@ def test_a_batch_has_a_target_for_every_token_of_the_output(composer):
     wanted = (batch["targets"] != IGNORE).sum(1)
     assert (wanted >= 2).all()
     assert ((batch["targets"] == composer.tokens.end).any(1)).all()
+
+
+def test_only_longer_windows_have_pauses_of_many_seconds(composer):
+    longest = {frames: max(composer.gap(frames, False) for _ in range(1000)) for frames in (600, 1100, FULL)}
+    assert longest[600] <= 150 < longest[1100] and longest[FULL] > 600
+    assert composer.gap(FULL, True) == 0
